@@ -170,7 +170,7 @@ class Box3D:
 
     @property
     def yaw_rad(self) -> float:
-        """Heading of the box's first axis about +z, radians in (-pi, pi]; meaningful for upright boxes in a z-up frame."""
+        """Heading of the first axis about +z, radians in (-pi, pi]; for upright boxes in a z-up frame."""
         return math.atan2(self.rotation[1, 0], self.rotation[0, 0])
 
     def corners(self) -> NDArray[np.float64]:
@@ -207,7 +207,8 @@ class RgbdFrame:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise SdvlmError(f"{self.name}: image must be (height, width, 3) uint8; got {self.image.shape} {self.image.dtype}")
+            got = f"{self.image.shape} {self.image.dtype}"
+            raise SdvlmError(f"{self.name}: image must be (height, width, 3) uint8; got {got}")
         for what, part in (("depth", self.depth), ("camera", self.camera)):
             if part is not None and part.size != self.size:
                 (w, h), (want_w, want_h) = part.size, self.size

@@ -1,6 +1,6 @@
 """Pixels to points and back; poses.
 
-Notation: H, W image height and width; camera frame as OpenCV has it (x right, y down, z forward); pixel centres at +0.5.
+Notation: H, W image height and width; camera frame as in OpenCV (x right, y down, z forward); pixel centres at +0.5.
 """
 
 from __future__ import annotations

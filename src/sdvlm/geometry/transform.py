@@ -131,8 +131,8 @@ def pad(source: Size, left: int, top: int, right: int, bottom: int) -> ImageTran
 
 
 def center_crop(source: Size, target: Size) -> ImageTransform:
-    """Cut ``target`` (width, height) from the middle; an odd remainder leaves the extra pixel right and below."""
-    left, top = (source[0] - target[0]) // 2, (source[1] - target[1]) // 2
+    """Cut ``target`` (width, height) from the middle, or pad to it; of an odd remainder the left and top get less."""
+    left, top = int((source[0] - target[0]) / 2), int((source[1] - target[1]) / 2)
     return crop(source, (left, top, left + target[0], top + target[1]))
 
 

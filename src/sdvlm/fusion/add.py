@@ -1,0 +1,65 @@
+"""Add the depth code to the image tokens: the paper's fusion, without parameters and without extra tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sdvlm.fusion.coordinate import coordinate
+from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.fusion.sinusoid import sinusoid
+
+__all__ = ["AddDepthCode", "mean_norm"]
+
+
+def mean_norm(tokens: Tensor, image_index: Tensor) -> Tensor:
+    """(T, 1) float32: mean norm of the tokens of each token's own picture, without gradient."""
+    norms = tokens.detach().float().norm(dim=-1)
+    images = int(image_index.max()) + 1
+    total = norms.new_zeros(images).index_add_(0, image_index, norms)
+    count = norms.new_zeros(images).index_add_(0, image_index, torch.ones_like(norms))
+    return (total / count)[image_index, None]
+
+
+class AddDepthCode(nn.Module):
+    """``tokens + code(depth)`` (SD-VLM, arXiv 2509.17664; ``depth_sincos_encoding`` of its code).
+
+    A code of width D has norm sqrt(D / 2) whatever the depth. ``relative_norm`` scales it to that share of the mean norm
+    of the picture's tokens; None leaves it as it is, as the paper does. ``gated`` adds one learned scalar that starts at
+    zero, so that a fresh fusion leaves the model unchanged. A token without depth gets nothing added.
+
+    Args:
+        hidden_size: D, even.
+        coordinate_name: a key of ``fusion.coordinate.COORDINATES``.
+        scale: multiplies the coordinate before the sines.
+        base: slowest wavelength over fastest.
+        relative_norm: see above.
+        gated: see above.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        coordinate_name: str = "log_metric",
+        scale: float = 30.0,
+        base: float = 100.0,
+        relative_norm: float | None = None,
+        gated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.hidden_size, self.coordinate_name = hidden_size, coordinate_name
+        self.scale, self.base, self.relative_norm = scale, base, relative_norm
+        self.gate = nn.Parameter(torch.zeros(())) if gated else None
+
+    def forward(self, tokens: Tensor, grid: DepthGrid) -> Tensor:
+        """(T, D) projected image tokens and their depth to (T, D), in the tokens' dtype.
+
+        Raises:
+            SdvlmError: the depth is of a kind the coordinate is not defined for.
+        """
+        code = sinusoid(self.scale * coordinate(grid, self.coordinate_name), self.hidden_size, self.base)
+        if self.relative_norm is not None:
+            code = code * (self.relative_norm * mean_norm(tokens, grid.image_index) / (self.hidden_size / 2) ** 0.5)
+        if self.gate is not None:
+            code = code * self.gate
+        return torch.where(grid.known[:, None], tokens + code.to(tokens.dtype), tokens)

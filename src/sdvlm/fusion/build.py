@@ -1,0 +1,96 @@
+"""The fusions there are, by name, and the config a checkpoint carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from torch import nn
+
+from sdvlm.fusion.add import AddDepthCode
+from sdvlm.fusion.coordinate import accepted_kinds
+from sdvlm.fusion.learned import DepthMLP, PointMapMLP
+from sdvlm.types import DepthKind, SdvlmError
+
+__all__ = ["FUSIONS", "FusionConfig", "build_fusion"]
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How depth enters the image tokens.
+
+    Raises:
+        SdvlmError: an unknown fusion or coordinate.
+    """
+
+    name: str = "gated"
+    """a key of ``FUSIONS``"""
+    coordinate: str = "log_metric"
+    """a key of ``fusion.coordinate.COORDINATES``; the point map has its own and ignores this"""
+    scale: float = 30.0
+    """multiplies the coordinate before the sines"""
+    base: float = 100.0
+    """slowest wavelength of the sine code over its fastest"""
+    relative_norm: float | None = None
+    """size of the code as a share of the tokens' mean norm; None: as it is"""
+    code_dim: int = 64
+    """width of the sine code of the learned fusions"""
+    width: int = 256
+    """hidden width of the learned fusions"""
+
+    def __post_init__(self) -> None:
+        if self.name not in FUSIONS:
+            raise SdvlmError(f"no fusion '{self.name}'; choose one of {', '.join(FUSIONS)}")
+        accepted_kinds(self.coordinate)
+
+    @classmethod
+    def preset(cls, name: str) -> FusionConfig:
+        """The recommended settings of a fusion; ``sdvlm`` gives the released SD-VLM's encoding number for number."""
+        if name == "sdvlm":
+            return cls("dpe", coordinate="sdvlm_compat", scale=1.0, base=10_000.0)
+        shares = {"dpe": 0.3, "gated": 1.0, "mlp": 1.0, "pointmap": 1.0}
+        return cls(name, relative_norm=shares.get(name), code_dim=32 if name == "pointmap" else 64)
+
+    @property
+    def kinds(self) -> frozenset[DepthKind]:
+        """The depth kinds this fusion takes."""
+        return accepted_kinds("log_metric" if self.name == "pointmap" else self.coordinate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for ``config.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FusionConfig:
+        """Inverse of :meth:`to_dict`; refuses fields it does not know."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise SdvlmError(f"unknown fusion settings {', '.join(unknown)}; this checkpoint is newer than this sdvlm")
+        return cls(**values)
+
+
+def _add(config: FusionConfig, hidden_size: int, gated: bool) -> nn.Module:
+    return AddDepthCode(hidden_size, config.coordinate, config.scale, config.base, config.relative_norm, gated)
+
+
+def _mlp(config: FusionConfig, hidden_size: int) -> nn.Module:
+    sizes = (config.code_dim, config.width, config.relative_norm)
+    return DepthMLP(hidden_size, config.coordinate, config.scale, config.base, *sizes)
+
+
+def _pointmap(config: FusionConfig, hidden_size: int) -> nn.Module:
+    return PointMapMLP(hidden_size, config.scale, config.base, config.code_dim, config.width, config.relative_norm)
+
+
+FUSIONS: dict[str, Callable[[FusionConfig, int], nn.Module]] = {
+    "dpe": lambda config, hidden_size: _add(config, hidden_size, gated=False),
+    "gated": lambda config, hidden_size: _add(config, hidden_size, gated=True),
+    "mlp": _mlp,
+    "pointmap": _pointmap,
+}
+
+
+def build_fusion(config: FusionConfig, hidden_size: int) -> nn.Module:
+    """The module for a config: ``forward(tokens (T, D), grid: DepthGrid of T) -> (T, D)``."""
+    return FUSIONS[config.name](config, hidden_size)
