@@ -18,15 +18,16 @@ def mean_norm(tokens: Tensor, image_index: Tensor) -> Tensor:
     images = int(image_index.max()) + 1
     total = norms.new_zeros(images).index_add_(0, image_index, norms)
     count = norms.new_zeros(images).index_add_(0, image_index, torch.ones_like(norms))
-    return (total / count)[image_index, None]
+    mean: Tensor = total / count
+    return mean[image_index, None]
 
 
 class AddDepthCode(nn.Module):
     """``tokens + code(depth)`` (SD-VLM, arXiv 2509.17664; ``depth_sincos_encoding`` of its code).
 
-    A code of width D has norm sqrt(D / 2) whatever the depth. ``relative_norm`` scales it to that share of the mean norm
-    of the picture's tokens; None leaves it as it is, as the paper does. ``gated`` adds one learned scalar that starts at
-    zero, so that a fresh fusion leaves the model unchanged. A token without depth gets nothing added.
+    A code of width D has norm sqrt(D / 2) whatever the depth. ``relative_norm`` scales it to that share of the mean
+    norm of the picture's tokens; None leaves it as it is, as the paper does. ``gated`` adds one learned scalar that
+    starts at zero, so that a fresh fusion leaves the model unchanged. A token without depth gets nothing added.
 
     Args:
         hidden_size: D, even.

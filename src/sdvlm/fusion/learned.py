@@ -1,4 +1,4 @@
-"""Learned codes that start at zero: a fresh model is the base model, and depth enters as far as training asks for it."""
+"""Learned codes that start at zero: a fresh model is the base model, and depth enters as far as training wants it."""
 
 from __future__ import annotations
 

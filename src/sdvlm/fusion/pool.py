@@ -44,7 +44,7 @@ def pool_depth(
                 f"{what} is for {part.size[0]}x{part.size[1]} pixels, the image is {image_size[0]}x{image_size[1]}"
             )
     boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    spatial = np.isfinite(boxes).all(axis=1)
+    spatial: NDArray[np.bool_] = np.asarray(np.isfinite(boxes).all(axis=1))
     filled = np.where(spatial[:, None], boxes, 0.0)
     center = np.where(spatial[:, None], (filled[:, :2] + filled[:, 2:]) / 2, np.nan)
     columns = {"u": center[:, 0] / image_size[0], "v": center[:, 1] / image_size[1]}
