@@ -43,7 +43,7 @@ class DepthMap:
         source: who made it: a sensor, a file codec or an estimator id. Free text, kept for reports.
 
     Raises:
-        SdvlmError: ``values`` is not a non-empty 2D array of numbers.
+        SdvlmError: ``values`` is not a non-empty 2D array of numbers, or there is no such kind.
     """
 
     values: NDArray[np.float32]
@@ -51,10 +51,15 @@ class DepthMap:
     source: str = "unknown"
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, dtype=np.float32)  # a copy of our own
-        if values.ndim != 2 or values.size == 0:
-            raise SdvlmError(f"depth must be a non-empty 2D array (height, width); got shape {values.shape}")
+        given = np.asarray(self.values)
+        if given.ndim != 2 or given.size == 0 or given.dtype.kind not in "buif":
+            got = f"shape {given.shape} of {given.dtype}"
+            raise SdvlmError(f"depth must be a non-empty 2D array (height, width) of numbers; got {got}")
+        if self.kind not in tuple(DepthKind):
+            raise SdvlmError(f"no depth kind '{self.kind}'; choose one of {', '.join(DepthKind)}")
         kind = DepthKind(self.kind)
+        with np.errstate(over="ignore"):
+            values = np.array(given, dtype=np.float32)  # a copy of our own
         with np.errstate(invalid="ignore"):
             unknown = ~np.isfinite(values) | ((values <= 0) if kind is DepthKind.METRIC else False)
         values[unknown] = np.nan
@@ -86,7 +91,8 @@ class Camera:
     A calibration that puts pixel centres at integers (OpenCV, ROS, ScanNet) comes in through :meth:`from_opencv`.
 
     Raises:
-        SdvlmError: a size or focal length is not positive, or the principal point lies far outside the image.
+        SdvlmError: a size or focal length is not positive, or a number is not finite. The principal point may lie
+            outside the image, as that of a crop does.
     """
 
     width: int
@@ -206,9 +212,11 @@ class RgbdFrame:
     name: str = "frame"
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            got = f"{self.image.shape} {self.image.dtype}"
-            raise SdvlmError(f"{self.name}: image must be (height, width, 3) uint8; got {got}")
+        shape = self.image.shape
+        if len(shape) != 3 or shape[2] != 3 or self.image.size == 0 or self.image.dtype != np.uint8:
+            raise SdvlmError(f"{self.name}: image must be (height, width, 3) uint8; got {shape} {self.image.dtype}")
+        if self.T_world_cam is not None and self.T_world_cam.shape != (4, 4):
+            raise SdvlmError(f"{self.name}: a pose is (4, 4), camera to world; got {self.T_world_cam.shape}")
         for what, part in (("depth", self.depth), ("camera", self.camera)):
             if part is not None and part.size != self.size:
                 (w, h), (want_w, want_h) = part.size, self.size
