@@ -1,0 +1,89 @@
+"""Colour words for instances: the nearest of the eleven basic colour terms, and what else it might be called.
+
+Eleven terms after Berlin and Kay, "Basic Color Terms" (1969); nearness is the Euclidean distance in CIELAB (D65). An
+instance is *called* by a colour only when most of its surface is plainly of that colour; it *might be called* by every
+colour that a fair part of it comes near to. Names stay unique because of the second set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdvlm.scenes.palette import COLORS, srgb_to_linear
+from sdvlm.scenes.scene import SceneMesh
+
+__all__ = ["ColorWords", "color_words", "instance_colors", "srgb_to_lab"]
+
+_NAMES = tuple(COLORS)
+
+
+@dataclass(frozen=True)
+class ColorWords:
+    """What colour an instance is called.
+
+    Args:
+        name: the word that is plainly right, or None where none is.
+        possible: every word somebody might use for it, ``name`` included.
+    """
+
+    name: str | None
+    possible: frozenset[str]
+
+
+def srgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """CIELAB (D65 white) of sRGB colours. ``rgb``: (..., 3) uint8. Returns (..., 3): L 0..100, a, b (IEC 61966-2-1)."""
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
+    xyz = srgb_to_linear(rgb) @ to_xyz.T / to_xyz.sum(axis=1)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def color_words(
+    rgb: NDArray[np.uint8],
+    weights: NDArray[np.float64],
+    margin: float = 0.8,
+    min_plain_share: float = 0.5,
+    min_possible_share: float = 0.1,
+) -> ColorWords:
+    """Colour words for one thing.
+
+    Args:
+        rgb: (n, 3) uint8 sRGB samples of its surface.
+        weights: (n,) how much of the surface each sample stands for.
+        margin: a sample might also be called by any colour whose distance times this is at most that of its nearest.
+        min_plain_share: share of the surface that has to be plainly of one colour for it to be the name.
+        min_possible_share: share of the surface that makes a colour possible.
+    """
+    total = float(weights.sum())
+    if total <= 0:
+        return ColorWords(None, frozenset(_NAMES))
+    prototypes = srgb_to_lab(np.array(list(COLORS.values()), dtype=np.uint8))
+    distance = np.linalg.norm(srgb_to_lab(rgb)[:, None] - prototypes, axis=-1)  # (n, colours)
+    near = distance * margin <= distance.min(axis=1, keepdims=True)
+    plain = near & (near.sum(axis=1, keepdims=True) == 1)
+    plain_share, near_share = weights @ plain / total, weights @ near / total
+    best = int(np.argmax(plain_share))
+    possible = {_NAMES[k] for k in np.flatnonzero(near_share >= min_possible_share)}
+    if plain_share[best] < min_plain_share:
+        return ColorWords(None, frozenset(possible))
+    return ColorWords(_NAMES[best], frozenset(possible | {_NAMES[best]}))
+
+
+def instance_colors(mesh: SceneMesh) -> dict[int, ColorWords]:
+    """Colour words of every instance of a mesh, from its vertex colours weighted by face area. Keys: instance ids."""
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    ids = mesh.face_instances
+    rgb = mesh.colors[mesh.faces].astype(np.float64).mean(axis=1).round().astype(np.uint8)
+    order = np.argsort(ids, kind="stable")
+    unique, starts = np.unique(ids[order], return_index=True)
+    words = {}
+    for instance, faces in zip(unique.tolist(), np.split(order, starts[1:]), strict=True):
+        if instance > 0:
+            words[int(instance)] = color_words(rgb[faces], area[faces])
+    return words

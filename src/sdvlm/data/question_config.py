@@ -1,0 +1,52 @@
+"""What to ask, how often, and how sure one has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from sdvlm.data.categories import COMMON_CATEGORIES
+from sdvlm.data.schema import QuestionType
+from sdvlm.types import SdvlmError
+
+__all__ = ["QuestionConfig"]
+
+
+@dataclass(frozen=True)
+class QuestionConfig:
+    """Settings of :func:`sdvlm.data.questions.ask_all`."""
+
+    per_frame: int = 28
+    """questions per picture at most; MSMU has about 28"""
+    weights: Mapping[QuestionType, float] = field(
+        default_factory=lambda: MappingProxyType(dict.fromkeys(QuestionType, 1.0))
+    )
+    """share of each family; a family that cannot be asked of a picture leaves its share to the others"""
+    answer_style: Literal["msmu", "short"] = "msmu"
+    """"msmu": the published sentences; "short": the bare answer"""
+    min_ratio: float = 1.10
+    """heights and distances are compared only when the larger is at least this many times the smaller ..."""
+    min_gap_m: float = 0.05
+    """... and at least this much more, in metres"""
+    min_side_share: float = 0.05
+    """left and right are asked only of objects this far apart in the image, as a share of its width ..."""
+    min_side_gap_m: float = 0.10
+    """... and this far apart in camera x, metres, in the same order"""
+    min_length_m: float = 0.10
+    """shorter extents and distances are not asked: rounding to centimetres would spoil them"""
+    extra_color_probability: float = 0.3
+    """how often an object is called "red chair" where "chair" would do"""
+    negative_categories: tuple[str, ...] = COMMON_CATEGORIES
+    """what may be asked about when the scene does not hold it"""
+
+    def __post_init__(self) -> None:
+        if self.per_frame < 1:
+            raise SdvlmError(f"per_frame must be at least 1 question; got {self.per_frame}")
+        if self.min_ratio < 1 or min(self.min_gap_m, self.min_side_share, self.min_side_gap_m, self.min_length_m) < 0:
+            raise SdvlmError("question margins must be at least 1 for the ratio and 0 for the others")
+        weights = {QuestionType(kind): float(weight) for kind, weight in self.weights.items()}
+        if not weights or min(weights.values()) < 0 or max(weights.values()) == 0:
+            raise SdvlmError("question weights must be non-negative, at least one of them positive")
+        object.__setattr__(self, "weights", MappingProxyType(weights))
