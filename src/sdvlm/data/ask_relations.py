@@ -25,24 +25,30 @@ _COLORS = tuple(COLORS)
 
 
 def ask_position(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> QuestionSample | None:
-    """Where an object is in the image, or which object is at a point of it."""
-    if not facts.things:
-        return None
-    thing = pick(rng, facts.things)
-    name = any_name(rng, thing, config)
+    """Where an object is in the image, or which object is at a point of it.
+
+    "What is at" is answered with colour (where there is a plain one) and category, be there others like it or not.
+    """
     if rng.random() < 0.5:
+        if not facts.things:
+            return None
+        thing = pick(rng, facts.things)
+        name, instance, asked = any_name(rng, thing, config), thing.id, None
         point = (rounded(thing.u), rounded(thing.v))
         answer = TypedAnswer(AnswerKind.POINT, point, None, "mask_centroid")
-        topic, asked = "position/point", None
     else:
-        found = _point_on(facts, thing, rng)
+        if not facts.present:
+            return None
+        category, color, instance = pick(rng, facts.present)
+        found = _point_on(facts, instance, rng)
         if found is None:
             return None
         point = asked = found
+        name = category if color is None else f"{color} {category}"
         answer = TypedAnswer(AnswerKind.NAME, (name,), None, "object_at_point")
-        topic = "position/object"
     x, y = (f"{value:.2f}" for value in point)
-    return word(rng, config, topic, answer, {"x": x, "y": y}, ids=(thing.id,), names=(name,), point=asked)
+    topic = "position/point" if asked is None else "position/object"
+    return word(rng, config, topic, answer, {"x": x, "y": y}, ids=(instance,), names=(name,), point=asked)
 
 
 def ask_side(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> QuestionSample | None:
@@ -151,19 +157,20 @@ def _word_pair(
     return word(rng, config, topic, answer, places or {}, ids=[thing.id for thing in things], names=names)
 
 
-def _point_on(facts: Facts, thing: Thing, rng: np.random.Generator) -> tuple[float, float] | None:
+def _point_on(facts: Facts, instance: int, rng: np.random.Generator) -> tuple[float, float] | None:
     """A point with two decimals on the object, its neighbours 0.01 away too; None if a few draws find none."""
     observation = facts.observation
     width, height = observation.size
-    x0, y0, x1, y1 = observation.object(thing.id).bounds_px
+    seen = observation.object(instance)
+    (u, v), (x0, y0, x1, y1) = observation.center_normalised(seen), seen.bounds_px
     for attempt in range(12):
         if attempt == 0 and rng.random() < 0.3:
-            x, y = rounded(thing.u), rounded(thing.v)
+            x, y = rounded(u), rounded(v)
         else:
             x = rounded((x0 + rng.random() * (x1 - x0)) / width)
             y = rounded((y0 + rng.random() * (y1 - y0)) / height)
         around = ((x, y), (x - 0.01, y), (x + 0.01, y), (x, y - 0.01), (x, y + 0.01))
-        if all(_id_at(observation.instances, u * width, v * height) == thing.id for u, v in around):
+        if all(_id_at(observation.instances, at_x * width, at_y * height) == instance for at_x, at_y in around):
             return x, y
     return None
 
