@@ -15,7 +15,7 @@ __all__ = ["AddDepthCode", "mean_norm"]
 def mean_norm(tokens: Tensor, image_index: Tensor) -> Tensor:
     """(T, 1) float32: mean norm of the tokens of each token's own picture, without gradient."""
     norms = tokens.detach().float().norm(dim=-1)
-    images = int(image_index.max()) + 1
+    images = int(image_index.max()) + 1 if len(image_index) else 0
     total = norms.new_zeros(images).index_add_(0, image_index, norms)
     count = norms.new_zeros(images).index_add_(0, image_index, torch.ones_like(norms))
     mean: Tensor = total / count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -21,7 +22,7 @@ class FusionConfig:
     """How depth enters the image tokens.
 
     Raises:
-        SdvlmError: an unknown fusion or coordinate.
+        SdvlmError: an unknown fusion or coordinate, or a number no code can be made with.
     """
 
     name: str = "gated"
@@ -43,6 +44,14 @@ class FusionConfig:
         if self.name not in FUSIONS:
             raise SdvlmError(f"no fusion '{self.name}'; choose one of {', '.join(FUSIONS)}")
         accepted_kinds(self.coordinate)
+        positive = {"scale": self.scale, "width": self.width, "code_dim": self.code_dim, "base": self.base}
+        if self.relative_norm is not None:
+            positive["relative_norm"] = self.relative_norm
+        for name, value in positive.items():
+            if not 0 < value < math.inf:
+                raise SdvlmError(f"the fusion setting {name} must be a positive number; got {value}")
+        if self.code_dim % 2:
+            raise SdvlmError(f"the fusion setting code_dim must be even; got {self.code_dim}")
 
     @classmethod
     def preset(cls, name: str) -> FusionConfig:

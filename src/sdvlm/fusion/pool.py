@@ -71,18 +71,18 @@ def _statistics(
         return dict.fromkeys(names, nothing) | {"valid": np.zeros(len(boxes))}
     known = depth.valid
     middle = float(np.mean(depth.values[known], dtype=np.float64))  # centring keeps the variance well conditioned
-    values = np.where(known, depth.values, middle).astype(np.float64) - middle
+    values = np.where(known, depth.values.astype(np.float64) - middle, 0.0)
     layers = [known.astype(np.float64), values, values**2]
     if camera is not None and depth.kind is DepthKind.METRIC:
         points = camera_rays(camera)[..., :2] * np.where(known, depth.values, 0.0)[..., None]
         layers += [points[..., 0], points[..., 1]]
     sums = _box_integrals(np.stack(layers, axis=-1), boxes)
     area, box_area = sums[:, 0], (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    has = spatial & (area > 1e-9)
+    low, high = _box_extremes(np.asarray(depth.values), boxes)
+    has = spatial & (area > _EDGE) & np.isfinite(low)
     with np.errstate(divide="ignore", invalid="ignore"):
         means = np.where(has[:, None], sums[:, 1:] / area[:, None], np.nan)
         valid = np.where(has, np.clip(area / box_area, 0.0, 1.0), 0.0)
-    low, high = _box_extremes(np.asarray(depth.values), boxes)
     out = {"z": means[:, 0] + middle, "z_min": np.where(has, low, np.nan), "z_max": np.where(has, high, np.nan)}
     out["z_std"] = np.sqrt(np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0))
     out["x"], out["y"] = (means[:, 2], means[:, 3]) if means.shape[1] > 2 else (nothing, nothing)
