@@ -1,0 +1,100 @@
+"""Strict loading: a checkpoint loads whole or not at all, and says in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+
+from sdvlm.types import SdvlmError
+
+__all__ = ["check_complete", "check_kind", "load_strictly", "load_vlm", "readable_errors"]
+
+_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
+
+
+def load_vlm(folder_or_id: str | os.PathLike[str], dtype: torch.dtype | str | None, **load: Any) -> PreTrainedModel:
+    """A plain vision-language model, strictly.
+
+    Raises:
+        SdvlmError: as ``DepthVLM.from_pretrained``.
+    """
+    _read_config(folder_or_id, **load)
+    model = load_strictly(AutoModelForImageTextToText.from_pretrained, folder_or_id, dtype=dtype or "auto", **load)
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def load_strictly(load: Callable[..., Any], folder_or_id: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+    """What ``load`` (some ``from_pretrained``) makes of safetensors files that fit its config exactly.
+
+    Raises:
+        SdvlmError: see ``DepthVLM.from_pretrained``.
+    """
+    strict = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}  # to name them all
+    with readable_errors(folder_or_id):
+        model, info = load(folder_or_id, *args, **kwargs, **strict)
+    check_complete(folder_or_id, info)
+    return model
+
+
+def check_kind(folder_or_id: str | os.PathLike[str], model_type: str, **load: Any) -> None:
+    """Refuse a place that is not there or holds another kind of model."""
+    found = _read_config(folder_or_id, **load).get("model_type")
+    if found != model_type:
+        raise SdvlmError(
+            f"'{folder_or_id}' holds a plain '{found}' model, not a model with depth; "
+            "load it with DepthVLM.from_vlm(...), which adds a fusion"
+        )
+
+
+def check_complete(folder_or_id: str | os.PathLike[str], info: Mapping[str, Any]) -> None:
+    """Refuse a loading report with any weight missing, left over or of another shape; names them."""
+    problems = [
+        f"{len(info[key])} {word} ({_some(info[key])})"
+        for key, word in (
+            ("missing_keys", "missing"),
+            ("unexpected_keys", "left over"),
+            ("mismatched_keys", "misshapen"),
+        )
+        if info[key]
+    ]
+    problems += [f"reading failed: {error}" for error in info.get("error_msgs", ()) if error]
+    if problems:
+        raise SdvlmError(f"the weights of '{folder_or_id}' do not fit its config: {'; '.join(problems)}")
+
+
+@contextmanager
+def readable_errors(folder_or_id: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what loaders raise for absent and damaged files into one line."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise SdvlmError(
+            f"a weights file of '{folder_or_id}' is damaged or cut short ({error}); copy it again"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SdvlmError(f"cannot load '{folder_or_id}': {str(error).strip().splitlines()[0]}") from error
+
+
+def _read_config(folder_or_id: str | os.PathLike[str], **load: Any) -> dict[str, Any]:
+    path = Path(folder_or_id)
+    looks_local = path.is_absolute() or len(path.parts) != 2 or str(folder_or_id).startswith((".", "~"))
+    if looks_local and not path.is_dir():
+        raise SdvlmError(f"no model folder '{folder_or_id}'; give an existing folder or a hub id such as org/name")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise SdvlmError(f"'{folder_or_id}' has no config.json, so it is not a model folder")
+    with readable_errors(folder_or_id):
+        values, _ = PreTrainedConfig.get_config_dict(folder_or_id, **{k: load[k] for k in _HUB if k in load})
+    return values
+
+
+def _some(names: Any) -> str:
+    listed = sorted(str(name[0] if isinstance(name, tuple) else name) for name in names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

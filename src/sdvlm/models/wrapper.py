@@ -1,0 +1,286 @@
+"""``DepthVLM``: any Hugging Face vision-language model with a sense of depth.
+
+Depth enters between the model's own ``get_image_features`` and its own ``forward``, through ``mm_encoder_outputs``
+(transformers >= 5.20). Nothing inside the model is copied, patched or hooked; without depth the model is called as if
+the wrapper were not there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils.generic import ModelOutput
+
+from sdvlm.fusion.build import FusionConfig, build_fusion
+from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.models import checkpoint
+from sdvlm.types import SdvlmError
+
+__all__ = ["DepthVLM", "DepthVLMConfig"]
+
+_GRID_INPUT, _TYPE_INPUT = "image_grid_thw", "mm_token_type_ids"
+
+
+class DepthVLMConfig(PreTrainedConfig):
+    """Config of the vision-language model as it is, and of the fusion."""
+
+    model_type = "sdvlm"
+    sub_configs = {"vlm_config": AutoConfig}  # noqa: RUF012
+
+    vlm_config: dict | PreTrainedConfig | None = None
+    """config of the wrapped model"""
+    fusion: dict | None = None
+    """``FusionConfig.to_dict()``; None: the model has no way to take depth"""
+    tie_word_embeddings: bool = False
+    """of the wrapper itself, which ties nothing; the wrapped model keeps its own"""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if isinstance(self.vlm_config, dict):
+            self.vlm_config = AutoConfig.for_model(**self.vlm_config)
+        super().__post_init__(**kwargs)
+
+    @property
+    def fusion_settings(self) -> FusionConfig | None:
+        """The fusion's settings; None where there is no fusion."""
+        return None if self.fusion is None else FusionConfig.from_dict(self.fusion)
+
+    def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
+        """The language model's config: what generation, loss and trainers ask for."""
+        assert isinstance(self.vlm_config, PreTrainedConfig)
+        text: PreTrainedConfig = self.vlm_config.get_text_config(*args, **kwargs)
+        return text
+
+
+class DepthVLM(PreTrainedModel, GenerationMixin):
+    """A vision-language model and a fusion, composed.
+
+    ``vlm`` is the untouched Hugging Face model, ``fusion`` the module that adds depth to its image tokens (or None).
+    Works under ``transformers.Trainer`` and ``peft.get_peft_model``; module paths start with ``vlm.`` or ``fusion.``.
+
+    Args:
+        config: what to build. Weights are random; see :meth:`from_vlm` and :meth:`from_pretrained`.
+        vlm: a model to take as it is, in place of building one from ``config.vlm_config``.
+    """
+
+    config_class = DepthVLMConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    input_modalities = ["image", "text"]  # noqa: RUF012
+    supports_gradient_checkpointing = True
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+
+    def __init__(self, config: DepthVLMConfig, vlm: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.vlm: Any = vlm if vlm is not None else AutoModelForImageTextToText.from_config(config.vlm_config)
+        config.vlm_config = self.vlm.config
+        hidden_size = config.get_text_config().hidden_size
+        settings = config.fusion_settings
+        self.fusion: nn.Module | None = None if settings is None else build_fusion(settings, hidden_size)
+        if hasattr(self.vlm, "accepts_loss_kwargs"):
+            self.accepts_loss_kwargs = self.vlm.accepts_loss_kwargs
+        self.post_init()
+
+    @classmethod
+    def from_vlm(
+        cls,
+        vlm: PreTrainedModel | str | PathLike[str],
+        fusion: FusionConfig | str | None = "gated",
+        dtype: torch.dtype | str | None = None,
+        **load: Any,
+    ) -> DepthVLM:
+        """Give a vision-language model a fusion with fresh weights.
+
+        Args:
+            vlm: a loaded model (taken, not copied), a folder or a hub id.
+            fusion: settings, the name of a preset (``FusionConfig.preset``), or None for no fusion.
+            dtype: of the loaded weights; the checkpoint's own if None.
+            load: further arguments of ``AutoModelForImageTextToText.from_pretrained``: device_map, revision, ...
+
+        Raises:
+            SdvlmError: the model cannot be loaded, or lacks the seam that depth enters through.
+        """
+        if not isinstance(vlm, PreTrainedModel):
+            vlm = checkpoint.load_vlm(vlm, dtype=dtype, **load)
+        elif dtype is not None or load:
+            raise SdvlmError("dtype and loading options are for folders and hub ids; this model is loaded already")
+        for method, argument in (("get_image_features", None), ("forward", "mm_encoder_outputs")):
+            found = getattr(vlm, method, None)
+            if found is None or (argument and argument not in inspect.signature(found).parameters):
+                raise SdvlmError(
+                    f"{type(vlm).__name__} has no {argument or method}: depth has no way in; "
+                    "a vision-language model of transformers >= 5.20 is wanted"
+                )
+        settings = FusionConfig.preset(fusion) if isinstance(fusion, str) else fusion
+        config = DepthVLMConfig(fusion=None if settings is None else settings.to_dict())
+        config.vlm_config = vlm.config  # afterwards: a config made around another resets its attention implementation
+        model = cls(config, vlm=vlm)
+        if model.fusion is not None:
+            model.fusion.to(device=vlm.device, dtype=vlm.dtype)
+        model.train(vlm.training)
+        return model
+
+    def init_weights(self) -> None:
+        """Nothing: the model and the fusion have set their own weights, and a fusion's zeros must stay zeros."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Nothing, for the same reason; the wrapped model still refills the buffers it does not save."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_grid_thw: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        mm_token_type_ids: Tensor | None = None,
+        depth_grid: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """One pass, as the wrapped model's own: logits, ``loss`` where there are ``labels``, its output class.
+
+        Args:
+            depth_grid: (T, C) float32, ``DepthGrid.pack`` for all image tokens of the batch in order; None is the
+                wrapped model, bit for bit.
+            kwargs: and the named ones: handed to the wrapped model.
+
+        Raises:
+            SdvlmError: depth without pictures, a depth grid of the wrong length, or a missing image grid.
+        """
+        named = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "pixel_values": pixel_values,
+            "image_grid_thw": image_grid_thw,
+            "image_sizes": image_sizes,
+            "mm_token_type_ids": mm_token_type_ids,
+            "labels": labels,
+        }
+        inputs = kwargs | {name: value for name, value in named.items() if value is not None}
+        return self.vlm(**self.seam(inputs, depth_grid))
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self, inputs: Tensor | None = None, depth_grid: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        """The wrapped model's ``generate``, with depth. Arguments as there; see :meth:`forward` for ``depth_grid``."""
+        if inputs is not None:
+            kwargs["input_ids"] = inputs
+        return self.vlm.generate(**self.seam(kwargs, depth_grid))
+
+    def seam(self, inputs: dict[str, Any], depth_grid: Tensor | None) -> dict[str, Any]:
+        """The wrapped model's inputs with pixels and depth replaced by fused image features.
+
+        Args:
+            inputs: of the wrapped model.
+            depth_grid: see :meth:`forward`. None returns ``inputs`` as they are.
+
+        Raises:
+            SdvlmError: see :meth:`forward`.
+        """
+        self._check_positions(inputs)
+        if depth_grid is None:
+            return inputs
+        if self.fusion is None:
+            raise SdvlmError("this model has no fusion, so it cannot take depth; make one with DepthVLM.from_vlm(...)")
+        if inputs.get("pixel_values") is None:
+            raise SdvlmError("got depth without pixel_values; give the pictures the depth belongs to")
+        encode = self.vlm.base_model.get_image_features
+        wanted = [name for name in inspect.signature(encode).parameters if inputs.get(name) is not None]
+        features = encode(**{name: inputs[name] for name in wanted}, return_dict=True)
+        rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
+        return rest | {"mm_encoder_outputs": {"image": self.fuse(features, depth_grid)}}
+
+    def fuse(self, features: ModelOutput, depth_grid: Tensor) -> ModelOutput:
+        """Depth into the output of ``get_image_features``: a new output of the same class, all other fields kept.
+
+        Only ``pooler_output`` takes depth; deeper feature levels (deep stack), where there are any, stay as they are.
+        """
+        assert self.fusion is not None
+        if depth_grid.dtype != torch.float32:
+            raise SdvlmError(
+                f"the depth grid is {depth_grid.dtype} but must stay float32, or metres get lost; "
+                "move the batch with .to(device) and cast the model instead"
+            )
+        pictures = features["pooler_output"]
+        lengths = [len(tokens) for tokens in pictures]
+        tokens = torch.cat(list(pictures))  # [T, D]
+        repeats = torch.tensor(lengths, device=tokens.device)
+        index = torch.arange(len(lengths), device=tokens.device).repeat_interleave(repeats, output_size=len(tokens))
+        grid = DepthGrid.unpack(depth_grid.to(tokens.device), index)
+        fused: Any = self.fusion(tokens, grid).split(lengths)
+        if isinstance(pictures, Tensor):
+            fused = torch.stack(fused)
+        elif isinstance(pictures, list):
+            fused = list(fused)
+        return type(features)(**{**features, "pooler_output": fused})
+
+    def _check_positions(self, inputs: dict[str, Any]) -> None:
+        """Without its image grid and token types a three-axis model silently uses wrong positions (5.23): refuse."""
+        if inputs.get("pixel_values") is None and inputs.get("mm_encoder_outputs") is None:
+            return
+        accepted = inspect.signature(self.vlm.forward).parameters
+        explicit = inputs.get("position_ids") is not None
+        for name in (_GRID_INPUT, _TYPE_INPUT):
+            if _GRID_INPUT in accepted and name in accepted and inputs.get(name) is None and not explicit:
+                raise SdvlmError(
+                    f"{type(self.vlm).__name__} got pictures without {name}; pass on all the processor made"
+                )
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """The wrapped model's: there is one, and it is saved and loaded with the model."""
+        config: GenerationConfig = self.vlm.generation_config
+        return config
+
+    @generation_config.setter
+    def generation_config(self, value: GenerationConfig) -> None:
+        if "vlm" in self._modules:  # the base class sets a default before there is a model
+            self.vlm.generation_config = value
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The wrapped model's."""
+        embeddings: nn.Module = self.vlm.get_input_embeddings()
+        return embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """The wrapped model's."""
+        self.vlm.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The wrapped model's."""
+        embeddings: nn.Module = self.vlm.get_output_embeddings()
+        return embeddings
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """The wrapped model's."""
+        self.vlm.set_output_embeddings(value)
+
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
+        """The wrapped model's; only libraries that look for it call it, as :meth:`generate` hands everything over."""
+        return self.vlm.prepare_inputs_for_generation(*args, **kwargs)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, folder_or_id: str | PathLike[str], *args: Any, **kwargs: Any
+    ) -> DepthVLM:
+        """Load what :meth:`save_pretrained` wrote, from a folder or hub id. Arguments as in transformers.
+
+        Raises:
+            SdvlmError: no such folder, no config, another kind of checkpoint, a damaged file, or any weight that is
+                missing, left over or of another shape.
+        """
+        checkpoint.check_kind(folder_or_id, DepthVLMConfig.model_type, **kwargs)
+        return checkpoint.load_strictly(super().from_pretrained, folder_or_id, *args, **kwargs)  # type: ignore[no-any-return]
