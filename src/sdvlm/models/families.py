@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -172,7 +172,7 @@ class ImageOnlyQwenProcessor(Qwen2_5_VLProcessor):
 _WITHOUT_VIDEO = {Qwen2_5_VLProcessor.__name__: ImageOnlyQwenProcessor}
 
 
-def load_processor(folder_or_id: str | Path) -> ProcessorMixin:
+def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:
     """A model's processor from a folder or hub id; without its video half where torchvision is missing.
 
     Raises:

@@ -1,0 +1,115 @@
+"""Messages to prompt text, and where in that text the assistant's answers lie.
+
+Messages are Hugging Face chat format: ``{"role", "content"}``, content a string or a list of parts
+``{"type": "image"}`` (optionally with the picture under ``"image"``) and ``{"type": "text", "text": ...}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sdvlm.types import SdvlmError
+
+__all__ = ["Prompt", "as_batch", "parts", "pictures_in", "prompt_of", "training_prompt"]
+
+Message = dict[str, Any]
+Conversation = list[Message]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text with one image mark per picture, and the character spans (start, end) that a model is trained to say."""
+
+    text: str
+    answers: tuple[tuple[int, int], ...] = ()
+
+
+def as_batch(messages: Any) -> list[Conversation]:
+    """One conversation or several, as several."""
+    if not messages:
+        raise SdvlmError("got no messages; give one conversation or a list of conversations")
+    if isinstance(messages[0], dict):
+        return [messages]
+    return list(messages)
+
+
+def parts(message: Message) -> list[dict[str, Any]]:
+    """The content of a message as parts."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if not isinstance(content, list):
+        raise SdvlmError(f"a message needs content, a string or a list of parts; got {type(content).__name__}")
+    for part in content:
+        if part.get("type") not in ("image", "text") or (part["type"] == "text" and "text" not in part):
+            raise SdvlmError(f"content parts are {{type: image}} or {{type: text, text: ...}}; got {sorted(part)}")
+    return content
+
+
+def pictures_in(conversation: Conversation) -> list[Any]:
+    """The picture of each image part, in order; None where the part only marks the place."""
+    return [part.get("image") for message in conversation for part in parts(message) if part["type"] == "image"]
+
+
+def prompt_of(processor: Any, conversation: Conversation, ask: bool) -> str:
+    """The text the model reads, by the processor's chat template, else the parts one after another.
+
+    Args:
+        processor: a Hugging Face processor.
+        conversation: messages.
+        ask: end where the assistant is to speak.
+
+    Raises:
+        SdvlmError: the text holds image marks of its own, so that pictures and marks would not pair up.
+    """
+    plain = [
+        {
+            "role": message["role"],
+            "content": [{k: p[k] for k in ("type", "text") if k in p} for p in parts(message)],
+        }
+        for message in conversation
+    ]
+    mark = processor.image_token
+    if getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None):
+        text = str(processor.apply_chat_template(plain, add_generation_prompt=ask, tokenize=False))
+    else:
+        pieces = [mark if p["type"] == "image" else str(p["text"]) for m in plain for p in m["content"]]
+        text = "\n".join(pieces) + ("\n" if ask else "")
+    wanted = len(pictures_in(conversation))
+    if text.count(mark) != wanted:
+        raise SdvlmError(f"the prompt has {text.count(mark)} image marks '{mark}' for {wanted} image parts")
+    return text
+
+
+def training_prompt(processor: Any, conversation: Conversation) -> Prompt:
+    """The whole conversation and its answers: what follows each generation prompt, to the end token included.
+
+    A template that ends answers without the tokenizer's end token (LLaVA-1.5's does) would teach the model never to
+    stop: there the end token takes the place of the white space behind the answer, as LLaVA was trained.
+
+    Raises:
+        SdvlmError: there is no answer, or the template writes the past differently once the conversation goes on.
+    """
+    eos = processor.tokenizer.eos_token or ""
+    text, spans, seen = "", [], ""
+    for index, message in enumerate(conversation):
+        if message["role"] != "assistant":
+            continue
+        asked = prompt_of(processor, conversation[:index], ask=True)
+        said = prompt_of(processor, conversation[: index + 1], ask=False)
+        if not said.startswith(asked) or not asked.startswith(seen):
+            raise SdvlmError(f"the chat template does not round-trip at message {index}: it rewrites what came before")
+        text += asked[len(seen) :]
+        answer = said[len(asked) :]
+        ended = bool(eos) and eos in answer
+        spoken = answer[: answer.rindex(eos) + len(eos)] if ended else answer.rstrip() + eos
+        spans.append((len(text), len(text) + len(spoken)))
+        text += answer if ended else spoken
+        seen = said
+    if not spans:
+        raise SdvlmError("there is nothing to learn from: the conversation has no assistant message")
+    rest = prompt_of(processor, conversation, ask=False)
+    if not rest.startswith(seen):
+        raise SdvlmError("the chat template does not round-trip: it rewrites what came before")
+    return Prompt(text + rest[len(seen) :], tuple(spans))
