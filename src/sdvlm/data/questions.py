@@ -5,6 +5,7 @@ Pure: a selection and a generator go in, questions come out. The same generator 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -36,6 +37,9 @@ ASKERS: Mapping[QuestionType, Asker] = {
 }
 """What draws a question of each family."""
 
+_MAX_EXCESS = 1.5
+"""a family takes over at most half its own share again from families a picture gives no questions of"""
+
 _PATIENCE = 8
 """a family is given up for a picture after this many draws in a row that gave nothing new"""
 
@@ -61,6 +65,8 @@ def ask_all(
     config = config or QuestionConfig()
     facts = collect_facts(selection, name_objects(selection, name_config), config.negative_categories)
     live = {family: weight for family, weight in config.weights.items() if weight > 0}
+    total = sum(live.values())
+    most = {family: math.ceil(_MAX_EXCESS * config.per_frame * weight / total) for family, weight in live.items()}
     asked = dict.fromkeys(live, 0)
     misses = dict.fromkeys(live, 0)
     samples: dict[tuple[object, ...], QuestionSample] = {}
@@ -70,12 +76,12 @@ def ask_all(
         key = None if sample is None else _key(sample)
         if sample is None or key is None or key in samples:
             misses[family] += 1
-            if misses[family] >= _PATIENCE:
-                del live[family]
-            continue
-        samples[key] = sample
-        asked[family] += 1
-        misses[family] = 0
+        else:
+            samples[key] = sample
+            asked[family] += 1
+            misses[family] = 0
+        if misses[family] >= _PATIENCE or asked[family] >= most[family]:
+            del live[family]
     ordered = list(samples.values())
     return [ordered[index] for index in rng.permutation(len(ordered))]
 

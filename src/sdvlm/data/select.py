@@ -36,7 +36,7 @@ class SelectConfig:
     """large: seen pixels fill more than this share of the picture"""
     min_visibility: float = 0.5
     """occluded: seen over would-be-seen pixels below this"""
-    max_truncation: float = 0.25
+    max_truncation: float = 0.35
     """truncated: a larger share of its box than this lies outside the picture"""
     min_distance_m: float = 0.3
     """near: box centre nearer to the camera than this"""
