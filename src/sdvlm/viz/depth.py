@@ -100,21 +100,21 @@ def depth_figure(depth: DepthMap, width: int = 960) -> Picture:
 
 def _scale_strip(depth: DepthMap, low: float, high: float, width: int, unit: float) -> Image.Image:
     """The bar of colours with its ticks, the title, and how much is unknown."""
-    strip = Image.new("RGB", (width, round(5.2 * unit)), _PAPER)
+    strip = Image.new("RGB", (width, round(6.2 * unit)), _PAPER)
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(size=1.1 * unit)
-    left, right, top, bottom = round(1.5 * unit), width - round(1.5 * unit), round(2.1 * unit), round(3.1 * unit)
+    font = ImageFont.load_default(size=1.5 * unit)
+    left, right, top, bottom = round(1.5 * unit), width - round(1.5 * unit), round(2.5 * unit), round(3.5 * unit)
     across = np.linspace(low, high, right - left, dtype=np.float32)
     bar = np.broadcast_to(_colors(across, low, high, depth.kind), (bottom - top, right - left, 3))
     strip.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, top))
-    draw.text((left, 0.45 * unit), _TITLE[depth.kind], fill=_INK, font=font)
+    draw.text((left, 0.35 * unit), _TITLE[depth.kind], fill=_INK, font=font)
     unknown = 1 - float(depth.valid.mean())
     if unknown > 0:
         note = f"unknown {100 * unknown:.0f} %" if unknown >= 0.005 else "unknown < 1 %"
         at = right - draw.textlength(note, font=font)
-        draw.text((at, 0.45 * unit), note, fill=_INK, font=font)
+        draw.text((at, 0.35 * unit), note, fill=_INK, font=font)
         patch = Image.fromarray(hatching(round(unit), round(1.6 * unit), period=max(4, round(unit / 2))))
-        strip.paste(patch, (round(at - 2.1 * unit), round(0.6 * unit)))
+        strip.paste(patch, (round(at - 2.1 * unit), round(0.75 * unit)))
     for value in ticks(low, high):
         x = left + (value - low) / (high - low) * (right - left - 1)
         draw.line([(x, bottom), (x, bottom + 0.35 * unit)], fill=_INK, width=max(1, round(unit / 10)))

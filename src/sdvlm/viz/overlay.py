@@ -151,29 +151,40 @@ class _Canvas:
         self.picture.alpha_composite(self.sheet.resize(self.picture.size, Image.Resampling.LANCZOS))
         picture = self.picture.convert("RGB")
         draw = ImageDraw.Draw(picture)
-        font = ImageFont.load_default(size=max(9.0, picture.width / 52))
+        font = ImageFont.load_default(size=max(9.0, picture.width / 40))
         taken: list[Bounds] = []
         for name, bounds, color in labels:
-            place = _place_label(draw.textbbox((0, 0), name, font=font), bounds, picture.size, taken)
+            place, anchor = _place_label(draw.textbbox((0, 0), name, font=font), bounds, picture.size, taken)
+            middle = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
+            draw.line([middle, anchor], fill=color, width=max(1, round(self.stroke / 2)))
             draw.rounded_rectangle(place, radius=3, fill=color)
-            draw.text(((place[0] + place[2]) / 2, (place[1] + place[3]) / 2), name, (20, 20, 23), font, anchor="mm")
+            draw.text(middle, name, (20, 20, 23), font, anchor="mm")
             taken.append(place)
         return np.asarray(picture)
 
 
-def _place_label(text_box: Bounds, bounds: Bounds, size: tuple[int, int], taken: Sequence[Bounds]) -> Bounds:
-    """Where a name goes: over the middle of its box, else the first free height below that."""
+def _place_label(
+    text_box: Bounds, bounds: Bounds, size: tuple[int, int], taken: Sequence[Bounds]
+) -> tuple[Bounds, tuple[float, float]]:
+    """Where a name goes, and the point of its box that it belongs to.
+
+    The name stands over the middle of what is seen of the box; where another name is in the way, at the nearest free
+    place around that.
+    """
     pad = 4.0
     wide, high = text_box[2] - text_box[0] + 2 * pad, text_box[3] - text_box[1] + 2 * pad
-    visible_left, visible_right = max(bounds[0], 0.0), min(bounds[2], float(size[0]))
-    left = min(max((visible_left + visible_right - wide) / 2, 0.0), max(size[0] - wide, 0.0))
-    first = min(max(bounds[1] - high - 2, 0.0), max(size[1] - high, 0.0))
-    for step in range(12):
-        top = first + step * (high + 1)
-        place = (left, top, left + wide, top + high)
-        if top + high <= size[1] and not any(_touch(place, other) for other in taken):
-            return place
-    return left, first, left + wide, first + high
+    left, right = max(bounds[0], 0.0), min(bounds[2], float(size[0]))
+    anchor = (left + right) / 2, min(max(bounds[1], 0.0), float(size[1]))
+    start = anchor[0] - wide / 2, anchor[1] - high - 2
+    steps = [(i * wide / 4, j * (high + 2)) for i in range(-6, 7) for j in range(-6, 7)]
+    steps.sort(key=lambda step: step[0] ** 2 + (1.5 * step[1]) ** 2)
+    places = []
+    for dx, dy in steps:
+        x = min(max(start[0] + dx, 0.0), max(size[0] - wide, 0.0))
+        y = min(max(start[1] + dy, 0.0), max(size[1] - high, 0.0))
+        places.append((x, y, x + wide, y + high))
+    free = (place for place in places if not any(_touch(place, other) for other in taken))
+    return next(free, places[0]), anchor
 
 
 def _touch(a: Bounds, b: Bounds) -> bool:

@@ -1,0 +1,1 @@
+"""The demonstration: one procedural room, looked at and asked about."""
