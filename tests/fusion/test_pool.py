@@ -100,6 +100,13 @@ def test_a_box_half_in_the_padding_has_half_the_valid_area_and_an_unmixed_mean()
     assert grid.z.item() == pytest.approx(3.0)
 
 
+def test_a_box_that_only_grazes_the_picture_by_rounding_is_without_depth():
+    grid = pool_depth(DepthMap(np.ones((40, 4))), np.array([[-8.0, 0.0, 5e-7, 40.0]]), (4, 40))
+    assert not grid.known.item()
+    assert math.isnan(grid.z_min.item())
+    assert grid.valid.item() == 0.0
+
+
 def test_pooling_ignores_unknown_pixels():
     values = np.array([[1.0, np.nan], [np.nan, 3.0]])
     grid = pool_depth(DepthMap(values), np.array([[0.0, 0.0, 2.0, 2.0]]), (2, 2))
