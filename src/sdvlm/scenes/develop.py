@@ -41,7 +41,9 @@ def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         padded = np.pad(image, pad, mode="edge")
         length = image.shape[axis]
         image = np.asarray(
-            sum(weight * np.take(padded, np.arange(shift, shift + length), axis) for shift, weight in enumerate(kernel)),
+            sum(
+                weight * np.take(padded, np.arange(shift, shift + length), axis) for shift, weight in enumerate(kernel)
+            ),
             dtype=np.float32,
         )
     return image
@@ -71,4 +73,4 @@ def develop(light: NDArray[np.float32], look: Look, rng: np.random.Generator | N
         if rng is None:
             raise SdvlmError("a look with noise needs a random generator; pass rng=np.random.default_rng(seed)")
         picture = picture + look.noise_std * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture + np.float32(0.5), 0, 255), dtype=np.uint8)

@@ -45,7 +45,9 @@ def on_floor(layout: Layout, rng: Rng, model: Model, tries: int = 16, margin: fl
     return None
 
 
-def on_top(layout: Layout, rng: Rng, model: Model, carrier: Placed, facing: bool = False, tries: int = 10) -> Placed | None:
+def on_top(
+    layout: Layout, rng: Rng, model: Model, carrier: Placed, facing: bool = False, tries: int = 10
+) -> Placed | None:
     """Stand a model on a surface of another; ``facing`` turns it the way its carrier faces and sets it back."""
     for surface in carrier.model.surfaces:
         x0, y0, x1, y1 = surface.rect
@@ -107,7 +109,9 @@ def _dining(layout: Layout, rng: Rng) -> None:
         return
     width, depth, _ = table.model.extent
     long_seats = 2 if width > 1.35 else 1
-    slots = [(x, side) for side in (0, 2) for x in (np.arange(long_seats) - (long_seats - 1) / 2) * min(0.75, width / 2)]
+    slots = [
+        (x, side) for side in (0, 2) for x in (np.arange(long_seats) - (long_seats - 1) / 2) * min(0.75, width / 2)
+    ]
     slots += [(0.0, 1), (0.0, 3)]
     rng.shuffle(slots)
     count = int(rng.integers(2, len(slots) + 1))
@@ -115,7 +119,9 @@ def _dining(layout: Layout, rng: Rng) -> None:
     for (offset, side), chair in zip(slots[:count], _copies(rng, kind, count), strict=True):
         turn = (0.0, math.pi / 2, math.pi, -math.pi / 2)[int(side)]
         reach = (depth if side in (0, 2) else width) / 2 + chair.extent[1] / 2 + rng.uniform(0.04, 0.25)
-        local = np.array([[-math.sin(turn) * reach + math.cos(turn) * offset, math.cos(turn) * reach + math.sin(turn) * offset, 0]])
+        local = np.array(
+            [[-math.sin(turn) * reach + math.cos(turn) * offset, math.cos(turn) * reach + math.sin(turn) * offset, 0]]
+        )
         x, y, _ = table.to_world(local)[0]
         layout.put(chair, (x, y, 0.0), table.yaw_rad + turn + rng.normal(0, 0.12))
     for kind in rng.choice(["vase", "book", "box"], size=int(rng.integers(0, 3)), replace=False):

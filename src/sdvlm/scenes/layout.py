@@ -57,7 +57,9 @@ def _apart(a: Box3D, b: Box3D, gap: float) -> bool:
             reach = gap
             for other in (a, b):
                 c, s = float(other.rotation[0, 0]), float(other.rotation[1, 0])
-                reach += abs(c * ux + s * uy) * float(other.size[0]) / 2 + abs(-s * ux + c * uy) * float(other.size[1]) / 2
+                reach += (
+                    abs(c * ux + s * uy) * float(other.size[0]) / 2 + abs(-s * ux + c * uy) * float(other.size[1]) / 2
+                )
             if abs(dx * ux + dy * uy) >= reach:
                 return True
     return False

@@ -38,7 +38,7 @@ class Look:
     """0 turns solid textures off"""
     texture_seed: int = 0
     supersample: int = 1
-    """colour rays along each side of a pixel; 2 or 3 smooths edges. Depth and ids are always those of the pixel centre"""
+    """colour rays along each side of a pixel; 2 or 3 smooths edges. Depth and ids stay those of the pixel centre"""
     noise_std: float = 0.0
     """standard deviation of pixel noise, in 8-bit steps; needs a generator"""
     blur_px: float = 0.0
@@ -59,7 +59,7 @@ def sample_look(
     supersample: int = 1,
     sensor_noise: bool = False,
 ) -> Look:
-    """Light for a room of that size (3,) in metres: one to three lamps below the ceiling, warm to cool, varied exposure."""
+    """Light for a room of size (3,) metres: one to three lamps below the ceiling, warm to cool, varied exposure."""
     count = int(rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]))
     half = room_size[:2] / 2
     lights = []
@@ -81,4 +81,3 @@ def sample_look(
         noise_std=float(rng.uniform(0.5, 4.0)) if sensor_noise else 0.0,
         blur_px=float(max(0.0, rng.normal(0.2, 0.3))) if sensor_noise else 0.0,
     )
-

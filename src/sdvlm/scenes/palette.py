@@ -12,7 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["COLORS", "FABRIC", "METAL", "PLASTIC", "WOOD", "Color", "color_names", "pick_color", "srgb_to_linear"]
+__all__ = [
+    "COLORS",
+    "FABRIC",
+    "METAL",
+    "PLASTIC",
+    "WOOD",
+    "Color",
+    "color_names",
+    "is_plainly",
+    "pick_color",
+    "shade",
+    "srgb_to_linear",
+]
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (185, 35, 40),
@@ -29,15 +41,34 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 """sRGB prototype of each colour name."""
 
-WOOD = {"brown": 0.46, "white": 0.16, "black": 0.10, "gray": 0.10, "blue": 0.04, "green": 0.04, "red": 0.04, "yellow": 0.06}
+WOOD = {
+    "brown": 0.46,
+    "white": 0.16,
+    "black": 0.10,
+    "gray": 0.10,
+    "blue": 0.04,
+    "green": 0.04,
+    "red": 0.04,
+    "yellow": 0.06,
+}
 FABRIC = {
-    **{"gray": 0.14, "blue": 0.13, "brown": 0.10, "red": 0.11, "green": 0.11, "black": 0.08, "white": 0.09},
-    **{"yellow": 0.06, "orange": 0.06, "purple": 0.06, "pink": 0.06},
+    "gray": 0.14,
+    "blue": 0.13,
+    "red": 0.11,
+    "green": 0.11,
+    "brown": 0.10,
+    "white": 0.09,
+    "black": 0.08,
+    "yellow": 0.06,
+    "orange": 0.06,
+    "purple": 0.06,
+    "pink": 0.06,
 }
 METAL = {"gray": 0.36, "black": 0.26, "white": 0.20, "red": 0.06, "blue": 0.06, "green": 0.06}
 PLASTIC = dict.fromkeys(COLORS, 1 / len(COLORS))
 
-_MARGIN = 0.7
+_NEUTRAL = ("black", "gray", "white")
+_MARGIN = 0.75
 """A sample is kept if its own prototype is at most this fraction as far as the next one."""
 
 
@@ -77,15 +108,28 @@ def color_names(rgb: ArrayLike) -> list[str]:
 
 
 def pick_color(rng: np.random.Generator, weights: Mapping[str, float], name: str | None = None) -> Color:
-    """A colour drawn by name from ``weights`` (or the given ``name``), varied, still nearest to that name by a margin."""
+    """A colour drawn by name from ``weights`` (or the given ``name``), varied, still plainly of that name."""
     if name is None:
         share = np.array(list(weights.values()))
         name = str(rng.choice(list(weights), p=share / share.sum()))
-    own = _NAMES.index(name)
     base = np.array(COLORS[name], dtype=np.float64)
     for _ in range(8):
-        rgb = np.clip(base * rng.uniform(0.75, 1.2) + rng.normal(0, 9, 3), 12, 245)
-        distance = _distances(rgb)
-        if distance[own] <= _MARGIN * np.delete(distance, own).min():
+        rgb = np.clip(base * rng.uniform(0.75, 1.2) + rng.normal(0, 2.5 if name in _NEUTRAL else 7.0, 3), 12, 245)
+        if is_plainly(rgb, name):
             return Color(name, rgb)
     return Color(name, base)
+
+
+def is_plainly(rgb: ArrayLike, name: str) -> bool:
+    """Whether one sRGB colour lies clearly nearer to the named prototype than to any other."""
+    distance, own = _distances(rgb), _NAMES.index(name)
+    return bool(distance[own] <= _MARGIN * np.delete(distance, own).min())
+
+
+def shade(color: Color, factor: float) -> Color:
+    """The same colour, darker; lighter or unchanged where darker would no longer be plainly of its name."""
+    for tried in (factor, 2 - factor):
+        rgb = np.clip(color.rgb * tried, 5, 250)
+        if is_plainly(rgb, color.name):
+            return Color(color.name, rgb)
+    return color

@@ -7,6 +7,7 @@ handed in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,9 @@ class RoomConfig:
         _check_range("objects", self.objects, 1)
         unknown = set(self.kinds) - set(ROOM_KINDS)
         if unknown or not self.kinds:
-            raise SdvlmError(f"room kinds must be some of {', '.join(ROOM_KINDS)}; got {', '.join(sorted(unknown)) or 'none'}")
+            raise SdvlmError(
+                f"room kinds must be some of {', '.join(ROOM_KINDS)}; got {', '.join(sorted(unknown)) or 'none'}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,17 +103,20 @@ def make_room(rng: np.random.Generator, config: RoomConfig | None = None) -> Roo
         layout, kind = _furnish(rng, config)
         if len(layout.placed) >= config.objects[0]:
             return _finish(rng, layout, kind)
-    raise SdvlmError(f"no room held {config.objects[0]} objects; allow larger rooms than {config.side_m} m or fewer objects")
+    raise SdvlmError(
+        f"no room held {config.objects[0]} objects; allow larger rooms than {config.side_m} m or fewer objects"
+    )
 
 
 def _furnish(rng: np.random.Generator, config: RoomConfig) -> tuple[Layout, str]:
     kind = str(rng.choice(config.kinds))
     low, high = config.side_m
-    sides = low + (high - low) * rng.beta(1.3, 2.4, size=2)
+    sides = low + (high - low) * rng.beta(1.2, 3.0, size=2)
     if kind == "bathroom":
         sides = np.minimum(sides, max(low, 4.0))
     size = np.array([*sides, rng.uniform(*config.height_m)])
-    layout = Layout(size, limit=int(rng.integers(config.objects[0], config.objects[1], endpoint=True)))
+    fewest, most = config.objects
+    layout = Layout(size, limit=round(fewest + (most - fewest) * rng.beta(2.2, 1.2)))
     fixtures(layout, rng)
     plan = list(ROOM_KINDS[kind])
     for name in plan[:2] + list(rng.permutation(plan[2:])):
@@ -122,8 +128,8 @@ def _furnish(rng: np.random.Generator, config: RoomConfig) -> tuple[Layout, str]
     return layout, kind
 
 
-def _shell(rng: np.random.Generator, size: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Floor, ceiling, four walls and skirting: vertices, faces, colours, materials. One of the walls may be accented."""
+def _shell(rng: np.random.Generator, size: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+    """Floor, ceiling and four walls, one maybe accented: vertices, faces, colours, materials."""
     x, y, z = size / np.array([2, 2, 1])
     corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
     material, tones = _FLOORS[rng.integers(len(_FLOORS))]

@@ -24,11 +24,13 @@ def _hash(*cells: NDArray[np.floating], seed: int) -> Array:
 
 def _wood(x: Array, y: Array, z: Array, seed: int) -> Array:
     along = 23 * (x + y) + 61 * z + seed % 7
-    return np.asarray(0.07 * np.sin(along + 2.0 * np.sin(4.1 * x + 3.3 * y)) + 0.04 * np.sin(2.7 * along), dtype=np.float32)
+    return np.asarray(
+        0.07 * np.sin(along + 2.0 * np.sin(4.1 * x + 3.3 * y)) + 0.04 * np.sin(2.7 * along), dtype=np.float32
+    )
 
 
 def _fabric(x: Array, y: Array, z: Array, seed: int) -> Array:
-    return 0.07 * _hash(x / 0.012, y / 0.012, z / 0.012, seed=seed)
+    return np.float32(0.07) * _hash(x / 0.012, y / 0.012, z / 0.012, seed=seed)
 
 
 def _planks(x: Array, y: Array, z: Array, seed: int) -> Array:
@@ -36,13 +38,15 @@ def _planks(x: Array, y: Array, z: Array, seed: int) -> Array:
     row = np.floor(a / 0.16)
     column = b / 1.1 + 0.37 * (row % 3)
     seam = (a / 0.16 - row < 0.03).astype(np.float32)
-    return 0.13 * _hash(row, column, seed=seed) + 0.04 * np.sin(19 * b + 55 * a).astype(np.float32) - 0.25 * seam
+    gain: Array = 0.13 * _hash(row, column, seed=seed) + 0.04 * np.sin(19 * b + 55 * a) - 0.25 * seam
+    return gain
 
 
 def _tiles(x: Array, y: Array, z: Array, seed: int) -> Array:
     side = 0.3 + 0.1 * (seed % 3)
     seam = (np.minimum(x / side % 1, y / side % 1) < 0.025).astype(np.float32)
-    return 0.04 * _hash(x / side, y / side, seed=seed) - 0.25 * seam
+    gain: Array = 0.04 * _hash(x / side, y / side, seed=seed) - 0.25 * seam
+    return gain
 
 
 def _carpet(x: Array, y: Array, z: Array, seed: int) -> Array:
@@ -59,12 +63,16 @@ _TEXTURES = {
 
 
 def texture_gain(
-    points: NDArray[np.float32], materials: NDArray[np.uint8], distance_m: NDArray[np.float32], seed: int, strength: float = 1.0
+    points: NDArray[np.float32],
+    materials: NDArray[np.uint8],
+    distance_m: NDArray[np.float32],
+    seed: int,
+    strength: float = 1.0,
 ) -> NDArray[np.float32]:
     """Factor on the colour at surface points; 1 on plain materials.
 
     Args:
-        points: (3, N) world coordinates, metres.
+        points: (N, 3) world coordinates, metres.
         materials: (N,) `Material` codes.
         distance_m: (N,) how far away the point is; fine grain fades with it, as it would under a lens.
         seed: another seed, another grain.
@@ -78,6 +86,6 @@ def texture_gain(
     for code, texture in _TEXTURES.items():
         chosen = np.flatnonzero(materials == code)
         if len(chosen):
-            x, y, z = points[:, chosen]
+            x, y, z = points.take(chosen, axis=0).T
             gain[chosen] += fade[chosen] * texture(x, y, z, seed)
     return gain

@@ -23,10 +23,10 @@ _SEAM_RAD = math.radians(7.3)
 
 
 def _checked(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not np.isfinite(points).all():
-        raise SdvlmError(f"a box needs a non-empty (N, 3) array of finite points; got shape {points.shape}")
-    return points
+    checked = np.asarray(points, dtype=np.float64)
+    if checked.ndim != 2 or checked.shape[1] != 3 or len(checked) == 0 or not np.isfinite(checked).all():
+        raise SdvlmError(f"a box needs a non-empty (N, 3) array of finite points; got shape {checked.shape}")
+    return checked
 
 
 def axis_aligned_box(points: NDArray[np.floating]) -> Box3D:
@@ -73,8 +73,8 @@ def _wrap(angle: float, period: float) -> float:
 def upright_box(points: NDArray[np.floating]) -> Box3D:
     """The upright box (its third axis is +z) whose rectangle in plan has the smallest area around the points.
 
-    Written in one way only: the first side is the longer one and its heading lies within half a turn; a square footprint takes
-    the heading nearest to zero; of equally small rectangles (round things) the one turned least is taken.
+    Written in one way only: the first side is the longer one and its heading lies within half a turn; a square
+    footprint takes the heading nearest to zero; of equally small rectangles (round things) the least turned is taken.
 
     Args:
         points: (N, 3) metres, z up.
@@ -101,7 +101,9 @@ def upright_box(points: NDArray[np.floating]) -> Box3D:
     middle_across = (across[best].min() + across[best].max()) / 2
     (ax, ay), yaw = axes[best], float(angles[best])
     low, high = points[:, 2].min(), points[:, 2].max()
-    center = np.array([middle_along * ax - middle_across * ay, middle_along * ay + middle_across * ax, (low + high) / 2])
+    center = np.array(
+        [middle_along * ax - middle_across * ay, middle_along * ay + middle_across * ax, (low + high) / 2]
+    )
     if abs(length - width) <= _SAME_SIDE * max(length, width):
         turned = _wrap(yaw, math.pi / 2)
         length, width = (length, width) if round((yaw - turned) / (math.pi / 2)) % 2 == 0 else (width, length)

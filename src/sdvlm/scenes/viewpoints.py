@@ -29,14 +29,14 @@ class ViewConfig:
     """how far the camera looks down, degrees"""
     clearance_m: float = 0.3
     """least distance from walls and things"""
-    objects: int = 4
+    objects: int = 5
     """a viewpoint that sees fewer is replaced by a better one if there is one"""
-    tries: int = 10
+    tries: int = 12
     """draws for each viewpoint"""
 
 
 def look_at(yaw_rad: float, tilt_rad: float, position: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4, 4) pose T_world_cam of a level camera heading ``yaw_rad`` (about +z from +x), looking down by ``tilt_rad``."""
+    """(4, 4) pose T_world_cam of a camera without roll, heading ``yaw_rad`` (about +z from +x), tilted down."""
     forward = np.array(
         [math.cos(yaw_rad) * math.cos(tilt_rad), math.sin(yaw_rad) * math.cos(tilt_rad), -math.sin(tilt_rad)]
     )
@@ -60,9 +60,9 @@ def _score(renderer: Renderer, camera: Camera, pose: NDArray[np.float64]) -> flo
     probe = Camera.from_fov(_PROBE_WIDTH, height, camera.fov_x_deg)
     depth, instances = renderer.trace(probe, pose)
     counts = np.bincount(instances.ravel())[1:]
-    seen = np.count_nonzero(counts >= 0.006 * instances.size)
-    largest = counts.max(initial=0) / instances.size
-    return float(seen) - 6.0 * max(0.0, largest - 0.35) - (3.0 if np.nanpercentile(depth, 5) < 0.5 else 0.0)
+    seen = float(np.count_nonzero(counts >= 0.006 * instances.size))
+    largest = float(counts.max(initial=0)) / instances.size
+    return seen - 6.0 * max(0.0, largest - 0.35) - (3.0 if np.nanpercentile(depth, 5) < 0.5 else 0.0)
 
 
 def sample_cameras(

@@ -69,7 +69,20 @@ class Model:
 
 
 _BLOCK = np.array(
-    [[0, 2, 1], [1, 2, 3], [4, 5, 6], [5, 7, 6], [0, 1, 4], [1, 5, 4], [2, 6, 3], [3, 6, 7], [0, 4, 2], [2, 4, 6], [1, 3, 5], [3, 7, 5]]
+    [
+        [0, 2, 1],
+        [1, 2, 3],
+        [4, 5, 6],
+        [5, 7, 6],
+        [0, 1, 4],
+        [1, 5, 4],
+        [2, 6, 3],
+        [3, 6, 7],
+        [0, 4, 2],
+        [2, 4, 6],
+        [1, 3, 5],
+        [3, 7, 5],
+    ]
 )
 _CORNERS = np.array([[x, y] for y in (-0.5, 0.5) for x in (-0.5, 0.5)])
 
@@ -105,7 +118,7 @@ class ModelBuilder:
         top: tuple[float, float] | None = None,
         lean: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        """A box standing at ``at`` (centre of its bottom face); ``top`` gives another size above, ``lean`` shifts the top."""
+        """A box standing at ``at`` (centre of its bottom); ``top``: another size above; ``lean``: shift of the top."""
         lower = _CORNERS * size[:2] + np.array(at[:2])
         upper = _CORNERS * (size[:2] if top is None else top) + np.array(at[:2]) + np.array(lean)
         z = np.repeat([at[2], at[2] + size[2]], 4)
@@ -135,7 +148,13 @@ class ModelBuilder:
         self._add(np.column_stack([rings, z]), np.vstack([wall, floor, lid]), color)
 
     def ellipsoid(
-        self, center: tuple[float, float, float], radii: ArrayLike, color: Color | None = None, *, sides: int = 8, power: float = 1.0
+        self,
+        center: tuple[float, float, float],
+        radii: ArrayLike,
+        color: Color | None = None,
+        *,
+        sides: int = 8,
+        power: float = 1.0,
     ) -> None:
         """A rounded body; ``power`` below 1 makes it boxier (a superellipsoid)."""
         tilt = np.linspace(-np.pi / 2, np.pi / 2, 6)[:, None]

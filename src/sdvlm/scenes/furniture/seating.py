@@ -106,18 +106,23 @@ def bed(rng: np.random.Generator, color: str | None = None) -> Model:
     main = pick_color(rng, FABRIC, color)
     build = ModelBuilder("bed", main, Material.FABRIC)
     width, length = float(rng.choice([0.9, 1.0, 1.4, 1.6, 1.8])) + rng.uniform(-0.03, 0.03), rng.uniform(1.95, 2.15)
+    wooden = bool(rng.random() < 0.5)
     frame, top = rng.uniform(0.22, 0.34), rng.uniform(0.44, 0.62)
     wood = pick_color(rng, WOOD)
     sheet = pick_color(rng, {"white": 1.0})
     build.legs(width / 2 - 0.02, length / 2 - 0.02, frame - 0.14, 0.07, wood)
-    build.block((0, 0, frame - 0.14), (width, length, 0.14), wood)
-    build.block((0, -0.22, frame), (width - 0.02, length - 0.46, top - frame))
-    build.block((0, length / 2 - 0.23, frame), (width - 0.03, 0.44, top - frame - 0.02), sheet)
+    build.block((0, 0, frame - 0.14), (width, length, 0.14), wood if wooden else None)
+    build.block((0, -0.17, frame), (width - 0.02, length - 0.36, top - frame))
+    build.block((0, length / 2 - 0.18, frame), (width - 0.03, 0.34, top - frame), sheet)
     head = 0.0
     if rng.random() < 0.75:
         head = 0.06
-        build.block((0, length / 2 + head / 2, 0), (width, head, top + rng.uniform(0.25, 0.6)), wood)
-    build.surface(top - 0.02, (-width / 2 + 0.02, length / 2 - 0.44, width / 2 - 0.02, length / 2 - 0.01))
+        build.block(
+            (0, length / 2 + head / 2, 0),
+            (width, head, top + rng.uniform(0.25, 0.55)),
+            None if wooden else wood,
+        )
+    build.surface(top, (-width / 2 + 0.02, length / 2 - 0.45, width / 2 - 0.02, length / 2 - 0.01))
     return build.build()
 
 
@@ -128,5 +133,3 @@ def pillow(rng: np.random.Generator, color: str | None = None) -> Model:
     width, depth, height = rng.uniform(0.35, 0.7), rng.uniform(0.3, 0.4), rng.uniform(0.1, 0.17)
     build.ellipsoid((0, 0, height / 2), (width / 2, depth / 2, height / 2), sides=12, power=0.45)
     return build.build()
-
-

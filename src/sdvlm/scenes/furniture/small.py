@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdvlm.scenes.furniture.parts import Material, Model, ModelBuilder
-from sdvlm.scenes.palette import FABRIC, METAL, PLASTIC, Color, pick_color
+from sdvlm.scenes.palette import FABRIC, METAL, PLASTIC, Color, pick_color, shade
 
 __all__ = [
     "book_stack",
@@ -31,7 +31,9 @@ def _lamp(rng: np.random.Generator, height: float, shade_radius: float, shade: f
     foot = shade_radius * rng.uniform(0.6, 0.85)
     build.cylinder((0, 0, 0), foot, 0.025, rod, sides=14)
     build.cylinder((0, 0, 0.025), 0.014 + 0.006 * height, height - shade - 0.025, rod, sides=8)
-    build.cylinder((0, 0, height - shade), shade_radius, shade, top_radius=shade_radius * rng.uniform(0.55, 1.0), sides=14)
+    build.cylinder(
+        (0, 0, height - shade), shade_radius, shade, top_radius=shade_radius * rng.uniform(0.55, 1.0), sides=14
+    )
     return build.build()
 
 
@@ -54,8 +56,7 @@ def monitor(rng: np.random.Generator, color: str | None = None) -> Model:
     frame = pick_color(rng, {"black": 0.6, "gray": 0.4})
     build.block((0, 0.02, 0), (width * 0.4, 0.16, 0.015), frame)
     build.block((0, 0.05, 0.015), (0.05, 0.03, lift + height * 0.4), frame)
-    build.block((0, 0.01, lift), (width, 0.03, height), frame)
-    build.block((0, -0.006, lift + 0.02), (width - 0.03, 0.006, height - 0.035))
+    build.block((0, 0.01, lift), (width, 0.03, height))
     return build.build()
 
 
@@ -100,8 +101,7 @@ def plant(rng: np.random.Generator, color: str | None = None) -> Model:
         angle, size = rng.uniform(0, 2 * np.pi), spread * rng.uniform(0.5, 0.75)
         z = pot + (height - pot) * rng.uniform(0.4, 0.75)
         center = (spread * 0.5 * np.cos(angle), spread * 0.5 * np.sin(angle), z)
-        leaf = Color(main.name, main.rgb * (0.8 + 0.08 * index))
-        build.material = Material.FABRIC
+        leaf = shade(main, 0.8 + 0.08 * index)
         build.ellipsoid(center, (size, size, (height - pot) * 0.25), leaf, sides=7)
     build.ellipsoid((0, 0, height - (height - pot) * 0.3), (spread * 0.6, spread * 0.6, (height - pot) * 0.3), sides=8)
     return build.build()
@@ -125,7 +125,7 @@ def box(rng: np.random.Generator, color: str | None = None) -> Model:
     build = ModelBuilder("box", main, Material.PLAIN)
     width, depth, height = rng.uniform(0.28, 0.62), rng.uniform(0.25, 0.45), rng.uniform(0.2, 0.45)
     build.block((0, 0, 0), (width, depth, height))
-    build.block((0, 0, height), (width, 0.05, 0.002), Color(main.name, np.clip(main.rgb * 1.25, 0, 250)))
+    build.block((0, 0, height), (width, 0.05, 0.002), shade(main, 0.8))
     build.surface(height + 0.002, (-width / 2, -depth / 2, width / 2, depth / 2))
     return build.build()
 
@@ -154,7 +154,7 @@ def suitcase(rng: np.random.Generator, color: str | None = None) -> Model:
     build.legs(width / 2 - 0.02, depth / 2 - 0.02, 0.05, 0.04, dark)
     build.block((0, 0, 0.05), (width, depth, height))
     for x in (-0.25, 0.0, 0.25):
-        build.block((x * width, -depth / 2 - 0.004, 0.1), (0.05, 0.01, height - 0.1), Color(main.name, main.rgb * 0.8))
+        build.block((x * width, -depth / 2 - 0.004, 0.1), (0.05, 0.01, height - 0.1), shade(main, 0.8))
     for x in (-0.08, 0.08):
         build.block((x, depth * 0.3, 0.05 + height), (0.015, 0.015, 0.2), dark)
     build.block((0, depth * 0.3, 0.25 + height), (0.2, 0.03, 0.025), dark)

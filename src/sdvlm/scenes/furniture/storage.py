@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdvlm.scenes.furniture.parts import Material, Model, ModelBuilder
-from sdvlm.scenes.palette import METAL, PLASTIC, WOOD, Color, color_names, pick_color
+from sdvlm.scenes.palette import METAL, PLASTIC, WOOD, pick_color, shade
 
 __all__ = [
     "bookshelf",
@@ -21,17 +21,12 @@ __all__ = [
 ]
 
 
-def _shade(color: Color, factor: float) -> Color:
-    """The same colour, darker, for drawer fronts; lighter or unchanged where darker would take another name."""
-    for tried in (factor, 2 - factor):
-        rgb = np.clip(color.rgb * tried, 5, 250)
-        if color_names(rgb) == [color.name]:
-            return Color(color.name, rgb)
-    return color
-
-
 def _legged(
-    rng: np.random.Generator, category: str, size: tuple[float, float, float], color: str | None, round_top: bool = False
+    rng: np.random.Generator,
+    category: str,
+    size: tuple[float, float, float],
+    color: str | None,
+    round_top: bool = False,
 ) -> Model:
     """A top on four legs, or a round one on a column."""
     main = pick_color(rng, WOOD, color)
@@ -78,7 +73,7 @@ def desk(rng: np.random.Generator, color: str | None = None) -> Model:
     for index in range(3):
         z = 0.06 + index * (height - 0.14) / 3
         front = (x, -depth / 2 + 0.026, z)
-        build.block(front, (pedestal - 0.03, 0.012, (height - 0.14) / 3 - 0.02), _shade(main, 0.82))
+        build.block(front, (pedestal - 0.03, 0.012, (height - 0.14) / 3 - 0.02), shade(main, 0.82))
     build.block((-side * (width / 2 - 0.03), 0, 0), (0.04, depth - 0.06, height - thick))
     build.block((0, depth / 2 - 0.08, height * 0.35), (width - 0.1, 0.02, height * 0.65 - thick))
     build.block((0, 0, height - thick), (width, depth, thick))
@@ -100,11 +95,11 @@ def _case(
     build = ModelBuilder(category, main, material)
     width, depth, height = size
     plinth = 0.06
-    build.block((0, 0.02, 0), (width - 0.04, depth - 0.06, plinth), _shade(main, 0.6))
+    build.block((0, 0.02, 0), (width - 0.04, depth - 0.06, plinth), shade(main, 0.6))
     build.block((0, 0.01, plinth), (width, depth - 0.02, height - plinth))
     columns, rows = grid
     cell_x, cell_z = (width - 0.02) / columns, (height - plinth - 0.02) / rows
-    front, handle = _shade(main, 0.86), pick_color(rng, {"gray": 0.6, "black": 0.4})
+    front, handle = shade(main, 0.86), pick_color(rng, {"gray": 0.6, "black": 0.4})
     for column in range(columns):
         x = -width / 2 + 0.01 + cell_x * (column + 0.5)
         for row in range(rows):
