@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdvlm.models.conversation import pictures_in
-from sdvlm.models.processor import DepthBatch, DepthProcessor, merge_pictures, per_picture
+from sdvlm.models.pictures import merge_pictures, per_picture
+from sdvlm.models.processor import DepthBatch, DepthProcessor
 from sdvlm.types import Camera, DepthMap
 
 __all__ = ["DepthCollator"]

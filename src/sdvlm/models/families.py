@@ -23,7 +23,7 @@ from sdvlm.geometry import transform
 from sdvlm.geometry.transform import ImageTransform
 from sdvlm.types import SdvlmError
 
-__all__ = ["FAMILIES", "Family", "family_of", "load_processor", "position_axes"]
+__all__ = ["FAMILIES", "Family", "family_of", "load_processor", "position_axes", "position_offset"]
 
 Size = tuple[int, int]
 
@@ -155,6 +155,15 @@ def position_axes(config: PreTrainedConfig) -> int:
     """Axes of the language model's rotary positions: 3 (time, height, width) for multimodal RoPE, else 1."""
     rope = getattr(config.get_text_config(), "rope_parameters", None) or {}
     return 3 if "mrope_section" in rope else 1
+
+
+def position_offset(vlm: Any) -> int:
+    """What the language model's positions are ahead of the token count, after a pass over a single prompt.
+
+    Three-axis positions give a picture fewer steps than it has tokens; the model keeps the difference of its last pass.
+    """
+    deltas = getattr(vlm.base_model, "rope_deltas", None) if position_axes(vlm.config) > 1 else None
+    return 0 if deltas is None else int(deltas.flatten()[0])
 
 
 class ImageOnlyQwenProcessor(Qwen2_5_VLProcessor):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -20,10 +19,11 @@ from sdvlm.models import checkpoint
 from sdvlm.models.conversation import Conversation, Prompt, as_batch, pictures_in, prompt_of, training_prompt
 from sdvlm.models.families import load_processor
 from sdvlm.models.grid import TokenGrid
+from sdvlm.models.pictures import flat, merge_pictures, per_picture, picture_of
 from sdvlm.models.wrapper import DepthVLM, DepthVLMConfig
-from sdvlm.types import Camera, DepthMap, SdvlmError
+from sdvlm.types import Camera, DepthMap, RgbdFrame, SdvlmError
 
-__all__ = ["DepthBatch", "DepthProcessor", "merge_pictures", "per_picture"]
+__all__ = ["DepthBatch", "DepthProcessor"]
 
 _IGNORED = -100
 _NO_LIMIT = 10**9  # tokenizers without a limit state an astronomical one
@@ -116,12 +116,12 @@ class DepthProcessor:
             if labels:
                 raise SdvlmError("labels need messages, which say who speaks; got text")
             prompts = [Prompt(one) for one in ([text] if isinstance(text, str) else text or [])]
-        pictures = [_picture(image) for image in _flat(images)]
+        pictures = [picture_of(image) for image in flat(images)]
         marks = sum(prompt.text.count(self.processor.image_token) for prompt in prompts)
         if marks != len(pictures):
             raise SdvlmError(f"the prompts have room for {marks} pictures but {len(pictures)} came")
-        batch = self._encode(prompts, pictures, padding_side or ("right" if labels else "left"), labels)
-        self._check_length(batch, max_length)
+        batch, _ = self._encode(prompts, pictures, padding_side or ("right" if labels else "left"), labels)
+        self._check_length(int(batch["attention_mask"].sum(dim=1).max()), max_length)
         packed = self.depth_grid([picture.size for picture in pictures], depth, camera)
         if packed is not None:
             self._check_count(batch, len(packed))
@@ -152,6 +152,35 @@ class DepthProcessor:
         ]
         return DepthGrid.concatenate(grids).pack()
 
+    def encode_questions(self, frame: RgbdFrame, questions: Sequence[str]) -> tuple[DepthBatch, list[list[int]]]:
+        """Prompts about one picture: inputs for the first, picture and depth included, and the token ids of each.
+
+        Every prompt is tokenised whole, as if it were alone; only the picture is processed once.
+        """
+        asked = [[{"type": "image"}, {"type": "text", "text": question}] for question in questions]
+        texts = [prompt_of(self.processor, [{"role": "user", "content": content}], ask=True) for content in asked]
+        batch, moved = self._encode([Prompt(texts[0])], [picture_of(frame.image)], "left", False)
+        packed = self.depth_grid([frame.size], frame.depth, frame.camera)
+        if packed is not None:
+            self._check_count(batch, len(packed))
+            batch["depth_grid"] = packed
+        expanded = [text.replace(self.processor.image_token, moved[0][0]["replacement"]) for text in texts]
+        token_ids: list[list[int]] = self.tokenizer(expanded, **self._special(texts[0]))["input_ids"]
+        if token_ids[0] != batch["input_ids"][0].tolist():
+            raise SdvlmError(
+                f"{type(self.processor).__name__} tokenises prompts its own way; ask one question at a time"
+            )
+        self._check_length(max(len(ids) for ids in token_ids), None)
+        return batch, token_ids
+
+    def with_prompt(self, batch: DepthBatch, token_ids: list[int]) -> DepthBatch:
+        """The inputs of another prompt about the pictures of ``batch``, a batch of one."""
+        ids = torch.tensor([token_ids])
+        out = DepthBatch({**batch, "input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        if "mm_token_type_ids" in batch:
+            out["mm_token_type_ids"] = torch.tensor(self.processor.create_mm_token_type_ids([token_ids]))
+        return out
+
     def decode(self, token_ids: Any) -> str:
         """Text of generated tokens, special tokens left out."""
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
@@ -173,33 +202,34 @@ class DepthProcessor:
         config = DepthVLMConfig.from_pretrained(folder_or_id)
         return cls(load_processor(folder_or_id), config)
 
-    def _encode(self, prompts: list[Prompt], pictures: list[Image.Image], side: str, labels: bool) -> DepthBatch:
+    def _encode(
+        self, prompts: list[Prompt], pictures: list[Image.Image], side: str, labels: bool
+    ) -> tuple[DepthBatch, list[list[dict[str, Any]]]]:
+        """The batch without depth, and for each prompt what its image marks became."""
         texts = [prompt.text for prompt in prompts]
-        bos = self.tokenizer.bos_token
         arguments: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": side}
-        if bos and texts[0].startswith(bos):
-            arguments["add_special_tokens"] = False  # the template wrote them
+        arguments |= self._special(texts[0]) | {"return_text_replacement_offsets": True}
         if labels:
             if not self.tokenizer.is_fast:
                 raise SdvlmError("labels need a fast tokenizer, which tells where its tokens lie in the text")
-            arguments |= {"return_offsets_mapping": True, "return_text_replacement_offsets": True}
+            arguments["return_offsets_mapping"] = True
         made = self.processor(text=texts, images=pictures or None, **arguments)
-        extra = {name: made.pop(name, None) for name in ("offset_mapping", "text_replacement_offsets")}
+        offsets = made.pop("offset_mapping", None)
+        moved = made.pop("text_replacement_offsets", None) or [[] for _ in prompts]
         batch = DepthBatch(dict(made))
         if labels:
-            moved = extra["text_replacement_offsets"] or [[] for _ in prompts]
-            spoken = np.stack(
-                [
-                    _spoken(prompt, offsets, where)
-                    for prompt, offsets, where in zip(prompts, np.asarray(extra["offset_mapping"]), moved, strict=True)
-                ]
-            )
+            rows = zip(prompts, np.asarray(offsets), moved, strict=True)
+            spoken = np.stack([_spoken(prompt, where, replaced) for prompt, where, replaced in rows])
             batch["labels"] = torch.where(torch.from_numpy(spoken), batch["input_ids"], _IGNORED)
-        return batch
+        return batch, moved
 
-    def _check_length(self, batch: DepthBatch, max_length: int | None) -> None:
+    def _special(self, text: str) -> dict[str, Any]:
+        """Whether the tokenizer is to add its special tokens: not where the template wrote them."""
+        bos = self.tokenizer.bos_token
+        return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+
+    def _check_length(self, longest: int, max_length: int | None) -> None:
         limit = max_length or self.tokenizer.model_max_length
-        longest = int(batch["attention_mask"].sum(dim=1).max())
         if limit < _NO_LIMIT and longest > limit:
             raise SdvlmError(
                 f"a prompt of {longest} tokens exceeds the limit of {limit}; it is not cut, as that would cut image "
@@ -239,48 +269,3 @@ def _spoken(prompt: Prompt, offsets: np.ndarray, replaced: list[dict[str, Any]])
         )
         out |= (offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 1] > offsets[:, 0])
     return out
-
-
-def merge_pictures(carried: list[Any], given: Any) -> list[Any]:
-    """Pictures either from the message parts that carry them or from ``given``, flat; refuses a mixture."""
-    if any(picture is not None for picture in carried):
-        if given is not None or any(picture is None for picture in carried):
-            raise SdvlmError(
-                "give every picture in its message part or all of them in images, not some here, some there"
-            )
-        return carried
-    return _flat(given)
-
-
-def _flat(values: Any) -> list[Any]:
-    if values is None:
-        return []
-    if not isinstance(values, list | tuple):
-        return [values]
-    return list(itertools.chain.from_iterable(v if isinstance(v, list | tuple) else [v] for v in values))
-
-
-def per_picture(values: Any, count: int, what: str, kind: type) -> list[Any]:
-    """``values`` (nested or one or None) as one entry of ``kind`` or None for each of ``count`` pictures.
-
-    Raises:
-        SdvlmError: another count, which the message gives beside the wanted one, or another type.
-    """
-    if values is None:
-        return [None] * count
-    flat = _flat(values)
-    if len(flat) != count:
-        raise SdvlmError(f"got {len(flat)} {what} for {count} pictures; give one per picture, None where there is none")
-    for value in flat:
-        if value is not None and not isinstance(value, kind):
-            raise SdvlmError(f"got a {type(value).__name__} among the {what}; a {kind.__name__} or None is wanted")
-    return flat
-
-
-def _picture(image: Any) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return Image.fromarray(image)
-    what = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise SdvlmError(f"a picture is a PIL image or an (H, W, 3) uint8 array; got {what}")
