@@ -84,3 +84,14 @@ def test_the_figure_says_how_much_is_unknown_only_where_something_is():
     title_rows = slice(360, 378)
     assert (whole[title_rows, 320:] == whole[360, 479]).all()
     assert not (holes[title_rows, 320:] == holes[360, 479]).all()
+
+
+def test_sparse_points_are_drawn_as_discs_and_the_share_of_unknown_stays_honest():
+    values = np.full((120, 160), np.nan)
+    values[30, 40], values[90, 120] = 1.0, 4.0
+    figure = depth_figure(DepthMap(values), width=160)
+    known = ~np.isin(figure[:120].reshape(-1, 3), UNKNOWN).all(axis=1).reshape(120, 160)
+    assert known[29:32, 40].all()
+    assert known[30, 39:42].all()
+    assert 10 <= known.sum() <= 60
+    assert brightness(figure[30, 40]) > brightness(figure[90, 120])

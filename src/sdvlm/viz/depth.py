@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ _TITLE = {
     DepthKind.RELATIVE: "relative depth, no unit",
     DepthKind.DISPARITY: "disparity, no unit: larger is nearer",
 }
+_SPARSE = 0.05  # maps with a smaller share of known pixels are single points that nobody would see
 _PAPER, _INK = (24, 24, 27), (244, 244, 245)
 
 
@@ -89,13 +91,29 @@ def depth_figure(depth: DepthMap, width: int = 960) -> Picture:
     """
     low, high = depth_range(depth)
     map_size = (width, max(1, round(width * depth.size[1] / depth.size[0])))
-    colored = Image.fromarray(color_depth(depth, low, high)).resize(map_size, Image.Resampling.NEAREST)
+    shown = _thickened(depth) if depth.valid.mean() < _SPARSE else depth
+    colored = Image.fromarray(color_depth(shown, low, high)).resize(map_size, Image.Resampling.NEAREST)
     unit = width / 48
     strip = _scale_strip(depth, low, high, width, unit)
     figure = Image.new("RGB", (width, colored.height + strip.height), _PAPER)
     figure.paste(colored, (0, 0))
     figure.paste(strip, (0, colored.height))
     return np.asarray(figure)
+
+
+def _thickened(depth: DepthMap) -> DepthMap:
+    """Every known pixel grown to a disc; where discs meet, the nearer surface covers the farther."""
+    radius = max(1, round(depth.size[0] / 200))
+    sign = -1.0 if depth.kind is DepthKind.DISPARITY else 1.0
+    source = np.where(depth.valid, sign * depth.values, np.inf)
+    padded = np.pad(source, radius, constant_values=np.inf)
+    height, width = source.shape
+    grown = source
+    for down in range(2 * radius + 1):
+        for right in range(2 * radius + 1):
+            if (down - radius) ** 2 + (right - radius) ** 2 <= radius**2 + 1:
+                grown = np.minimum(grown, padded[down : down + height, right : right + width])
+    return replace(depth, values=np.where(np.isfinite(grown), sign * grown, np.nan).astype(np.float32))
 
 
 def _scale_strip(depth: DepthMap, low: float, high: float, width: int, unit: float) -> Image.Image:
