@@ -1,4 +1,4 @@
-"""A room of coloured boxes, drawn by casting a ray per pixel: small, exact, and independent of the project's renderer."""
+"""A room of coloured boxes, drawn by casting a ray per pixel: small, exact, independent of the project's renderer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def cast(box: Box3D, camera: Camera, T_world_cam: np.ndarray) -> np.ndarray:
 
 def draw(objects, colors, camera: Camera, T_world_cam: np.ndarray) -> BoxRoom:
     """Render boxes, nearest first."""
-    layers = np.stack([np.full((camera.height, camera.width), np.inf)] + [cast(o.box, camera, T_world_cam) for o in objects])
+    sky = np.full((camera.height, camera.width), np.inf)
+    layers = np.stack([sky, *(cast(o.box, camera, T_world_cam) for o in objects)])
     nearest = layers.argmin(axis=0)
     instances = np.array([0, *[o.id for o in objects]], dtype=np.int32)[nearest]
     depth = layers.min(axis=0)

@@ -111,4 +111,6 @@ def iter_phrases(categories: Iterable[str]) -> Iterator[str]:
 def _key(sample: QuestionSample) -> tuple[object, ...]:
     """What makes two questions the same question in other words."""
     topic = sample.template.rsplit("/", 1)[0]
-    return topic, sample.answer_typed.definition, sample.objects or sample.names, sample.answer_typed.values
+    about_a_category = sample.type in (QuestionType.COUNT, QuestionType.ZERO)
+    subject = sample.names if about_a_category else sample.objects
+    return topic, sample.answer_typed.definition, subject, sample.answer_typed.values

@@ -16,6 +16,7 @@ from sdvlm.data.names import POSITIONS
 from sdvlm.data.observe import Observation
 from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
 from sdvlm.scenes.palette import COLORS
+from sdvlm.types import SdvlmError
 
 __all__ = ["denoted_ids", "find_faults", "recompute"]
 
@@ -48,7 +49,7 @@ def recompute(sample: QuestionSample, observation: Observation) -> TypedAnswer:
     answer = sample.answer_typed
     definition = answer.definition
     if definition is None:
-        raise ValueError(f"a sample needs a definition to be checked; {sample.template} has none")
+        raise SdvlmError(f"a sample needs a definition to be checked; {sample.template} has none")
     values: tuple[float | str, ...]
     if definition in _BEST:
         measure, best = _BEST[definition]

@@ -1,0 +1,244 @@
+"""What a model's free text says, as a typed answer; None where it says nothing that can be scored.
+
+The parser is a table of rules, not a judge: it never guesses. Where a text gives several numbers that disagree, or both
+yes and no, it is unparsed. Unparsed answers count as failures and are reported on their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
+from sdvlm.eval.lengths import Length, find_lengths, number_words_to_digits
+from sdvlm.eval.named_answers import choose_name, stated_name
+
+__all__ = ["is_refusal", "parse_answer", "parse_kind"]
+
+_REFUSAL = re.compile(
+    r"\b(?:i (?:can ?not|can't|am unable|'m unable|am not able|do not know|don't know|am not sure)"
+    r"|i'm (?:not able|not sure|sorry|unable)|sorry, (?:but )?i|it(?: is|'s) (?:not possible|impossible|unclear)"
+    r"|(?:not|isn't|is not) (?:possible|enough information)|cannot be (?:determined|estimated|measured)"
+    r"|can't be (?:determined|estimated|measured)|unable to|as an ai|not sure|hard to (?:say|tell)|unanswerable)\b",
+    re.IGNORECASE,
+)
+_YES = re.compile(
+    r"^(?:yes|yeah|yep|yup|indeed|correct|true|sure|certainly|absolutely|definitely|affirmative|of course|right"
+    r"|exactly|that(?:'s| is) (?:right|correct|true)|no doubt|it (?:is|does)\b(?! not)"
+    r"|there (?:is|are)\b(?! (?:no|not)\b)|i (?:can )?see (?:an?|the|one|some)\b)\b",
+    re.IGNORECASE,
+)
+_NO = re.compile(
+    r"^(?:no|nope|nah|not|negative|incorrect|false|wrong|on the contrary|that(?:'s| is) (?:not|incorrect|false|wrong)"
+    r"|it (?:is not|isn't|does not|doesn't)|there (?:is|are) (?:no|not)|there (?:isn't|aren't)"
+    r"|i (?:do not|don't|cannot|can't|can not) see)\b",
+    re.IGNORECASE,
+)
+_SAID_LATER = re.compile(
+    r"\b(?:answer(?: is)?|therefore|thus|hence|in conclusion|in total|total(?: of| is)?)\b[:,]?", re.IGNORECASE
+)
+_REFERENCE = re.compile(
+    r"^\s*(?:since|given(?: that)?|as|if|knowing(?: that)?|because|considering(?: that)?)\b.*?,(?=\s)",
+    re.IGNORECASE | re.DOTALL,
+)
+_RESTATED = re.compile(
+    r"[\s.]*(?:\(|,? or|,? which is|=|≈|,? i\.e\.)[\s,(]*(?:about|approximately|roughly|~|≈)?\s*", re.IGNORECASE
+)
+_SEVERAL = re.compile(r"\b(?:sizes?|dimensions|how (?:big|large)|measurements|length, width|and the)\b", re.IGNORECASE)
+_DIMENSIONS = ("length", "width", "height")
+_DIMENSION_WORDS = {
+    "length": "length", "long": "length", "width": "width", "wide": "width", "height": "height", "high": "height",
+    "tall": "height", "depth": "width", "deep": "width",
+}  # fmt: skip
+
+
+def is_refusal(text: str) -> bool:
+    """Whether the text declines to answer ("I cannot determine ...")."""
+    return _REFUSAL.search(text.replace("’", "'")) is not None
+
+
+def parse_answer(
+    text: str,
+    question_type: QuestionType | str,
+    *,
+    question: str | None = None,
+    options: Sequence[str] = (),
+    kind: AnswerKind | None = None,
+) -> TypedAnswer | None:
+    """Read a reply.
+
+    Args:
+        text: what the model wrote.
+        question_type: family of the question; says which kinds of answer make sense.
+        question: the question, where known; tells one length from several, and names from points.
+        options: names to choose from, for "which is taller, A or B".
+        kind: the kind of answer, where known; then family and question are not needed to tell it.
+
+    Returns:
+        The answer in metres, normalised coordinates or lower-case words; None for a refusal or what cannot be read.
+    """
+    if kind is not None:
+        return parse_kind(text, kind, options=options)
+    for candidate in _kinds(QuestionType(question_type), question):
+        answer = parse_kind(text, candidate, options=options)
+        if answer is not None:
+            return answer
+    return None
+
+
+def parse_kind(text: str, kind: AnswerKind, *, options: Sequence[str] = ()) -> TypedAnswer | None:
+    """Read a reply as an answer of one kind; None where it is not one."""
+    text = text.strip().strip("*`").replace("’", "'").strip()
+    if not text:
+        return None
+    if kind is AnswerKind.NAME:
+        return _parse_name(text, options)
+    values = _PARSERS[kind](text)
+    unit = "m" if kind in (AnswerKind.LENGTH, AnswerKind.LENGTHS) else None
+    return None if values is None else TypedAnswer(kind, values, unit)
+
+
+def _kinds(family: QuestionType, question: str | None) -> tuple[AnswerKind, ...]:
+    """Kinds of answer to try, likeliest first."""
+    if family is QuestionType.POSITION:
+        asks_name = question is not None and re.search(r"\(\s*[\d.]+\s*,\s*[\d.]+\s*\)", question)
+        if question is None:
+            return AnswerKind.POINT, AnswerKind.NAME
+        return (AnswerKind.NAME,) if asks_name else (AnswerKind.POINT,)
+    if family is QuestionType.RELATIVE_POSITION:
+        if question is not None and re.search(r"\bleft\b.*\bright\b|\bright\b.*\bleft\b", question, re.IGNORECASE):
+            return (AnswerKind.DIRECTION,)
+        return (AnswerKind.YES_NO,) if question is not None else (AnswerKind.YES_NO, AnswerKind.DIRECTION)
+    if family in (QuestionType.SCALE_ESTIMATION, QuestionType.REFER_OBJ_ESTIMATION):
+        if question is None:
+            return AnswerKind.LENGTHS, AnswerKind.LENGTH
+        return (AnswerKind.LENGTHS if _SEVERAL.search(question) else AnswerKind.LENGTH,)
+    return (_ONE_KIND[family],)
+
+
+def _lengths_said(text: str) -> list[Length]:
+    """Lengths of the statement itself: no reference clause, no restatement in other units, only the conclusion."""
+    text = _REFERENCE.sub("", number_words_to_digits(text), count=1)
+    marks = list(_SAID_LATER.finditer(text))
+    if marks and find_lengths(text[marks[-1].end() :]):
+        text = text[marks[-1].end() :]
+    lengths: list[Length] = []
+    for length in find_lengths(text):
+        between = text[lengths[-1].end : length.start] if lengths else ""
+        restated = _RESTATED.fullmatch(between) is not None
+        if not (restated and abs(length.metres - lengths[-1].metres) <= 0.06 * lengths[-1].metres):
+            lengths.append(length)
+    return lengths
+
+
+def _parse_length(text: str) -> tuple[float, ...] | None:
+    if is_refusal(text) and not find_lengths(text):
+        return None
+    lengths = _lengths_said(text)
+    if not lengths or any(abs(one.metres - lengths[0].metres) > 0.02 * lengths[0].metres for one in lengths[1:]):
+        return None
+    return (_tidy(lengths[0].metres),)
+
+
+def _parse_lengths(text: str) -> tuple[float, ...] | None:
+    lengths = _lengths_said(text)
+    if len(lengths) < 2:
+        return None
+    return tuple(_tidy(one.metres) for one in _by_dimension(text, lengths))
+
+
+def _by_dimension(text: str, lengths: list[Length]) -> list[Length]:
+    """Length, width, height in this order if the text labels each of three by words, whichever way round."""
+    named = re.findall(rf"\b({'|'.join(_DIMENSION_WORDS)})\b", text.lower())
+    order = [_DIMENSION_WORDS[word] for word in named]
+    if len(lengths) != 3 or sorted(order) != sorted(_DIMENSIONS):
+        return lengths
+    return [lengths[order.index(dimension)] for dimension in _DIMENSIONS]
+
+
+def _parse_count(text: str) -> tuple[float, ...] | None:
+    digits = number_words_to_digits(text.lower())
+    marks = list(_SAID_LATER.finditer(digits))
+    if marks and re.search(r"\d", digits[marks[-1].end() :]):
+        digits = digits[marks[-1].end() :]
+    numbers = {int(number) for number in re.findall(r"(?<![\w.,-])\d+(?![\w]|[.,]\d)", digits)}
+    if len(numbers) == 1:
+        return (numbers.pop(),)
+    if numbers or is_refusal(text):
+        return None
+    if re.search(r"\b(?:no|none|not any|aren't any)\b", digits):
+        return (0,)
+    return (1,) if re.search(r"\b(?:a single|only an?|just an?|there(?: is|'s) an?)\b", digits) else None
+
+
+def _parse_point(text: str) -> tuple[float, ...] | None:
+    number = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)\s*%?"
+    pair = re.findall(
+        rf"[\[(]\s*(?:x\s*[=:]\s*)?({number})\s*[,;]\s*(?:y\s*[=:]\s*)?({number})\s*[\])]", text, re.IGNORECASE
+    )
+    pair = pair or re.findall(
+        rf"x\s*(?:=|:|is)\s*({number})\s*(?:,|;|and)?\s*y\s*(?:=|:|is)\s*({number})", text, re.IGNORECASE
+    )
+    pair = pair or re.findall(rf"^\s*({number})\s*[,;\s]\s*({number})\s*\.?\s*$", text)
+    points = {tuple(_coordinate(part) for part in one) for one in pair}
+    if len(points) != 1:
+        return None
+    point = points.pop()
+    return point if all(0 <= value <= 1 for value in point) else None
+
+
+def _coordinate(text: str) -> float:
+    return float(text.rstrip("% ")) / 100 if "%" in text else float(text)
+
+
+def _parse_yes_no(text: str) -> tuple[str, ...] | None:
+    said = text.lstrip("\"'*_-( ").strip()
+    conclusion = re.search(r"\banswer\s*(?:is)?\s*:?\s*[\"'*]*(yes|no)\b", said, re.IGNORECASE)
+    if conclusion:
+        return (conclusion[1].lower(),)
+    if re.match(r"yes (?:and|or) no\b", said, re.IGNORECASE) or (
+        is_refusal(said) and not re.match(r"(?:yes|no)\b,? ?(?:\w|$)", said, re.I)
+    ):
+        return None
+    if re.match(r"no doubt\b", said, re.IGNORECASE):
+        return ("yes",)
+    if _NO.match(said):
+        return ("no",)
+    return ("yes",) if _YES.match(said) else None
+
+
+def _parse_direction(text: str) -> tuple[str, ...] | None:
+    said = re.sub(
+        r"\b(?:not|rather than|instead of)\b(?: (?:on|to|in))?(?: the| its)? (?:left|right)\b", "", text.lower()
+    )
+    sides = set(re.findall(r"\b(left|right)\b", said))
+    return (sides.pop(),) if len(sides) == 1 and not is_refusal(said) else None
+
+
+def _parse_name(text: str, options: Sequence[str]) -> TypedAnswer | None:
+    if is_refusal(text):
+        return None
+    name = choose_name(text, options) if options else stated_name(text)
+    return TypedAnswer(AnswerKind.NAME, (name,)) if name else None
+
+
+def _tidy(metres: float) -> float:
+    """Without the noise of unit conversion: 150 * 0.01 is 1.5."""
+    return float(f"{metres:.6g}")
+
+
+_ONE_KIND: Mapping[QuestionType, AnswerKind] = {
+    QuestionType.ABSOLUTE_DISTANCE: AnswerKind.LENGTH,
+    QuestionType.COUNT: AnswerKind.COUNT,
+    QuestionType.SCALE_COMPARE: AnswerKind.NAME,
+    QuestionType.ZERO: AnswerKind.YES_NO,
+}
+
+_PARSERS: Mapping[AnswerKind, Callable[[str], tuple[float, ...] | tuple[str, ...] | None]] = {
+    AnswerKind.LENGTH: _parse_length,
+    AnswerKind.LENGTHS: _parse_lengths,
+    AnswerKind.COUNT: _parse_count,
+    AnswerKind.POINT: _parse_point,
+    AnswerKind.YES_NO: _parse_yes_no,
+    AnswerKind.DIRECTION: _parse_direction,
+}
