@@ -9,7 +9,7 @@ import numpy as np
 from sdvlm.scenes.furniture import fixtures, seating, small, storage
 from sdvlm.scenes.furniture.parts import Material, Model, ModelBuilder, Surface
 
-__all__ = ["FURNITURE", "Material", "Model", "ModelBuilder", "Surface"]
+__all__ = ["CATEGORIES", "FURNITURE", "Material", "Model", "ModelBuilder", "Surface"]
 
 FURNITURE: dict[str, Callable[[np.random.Generator, str | None], Model]] = {
     "armchair": seating.armchair,
@@ -47,3 +47,8 @@ FURNITURE: dict[str, Callable[[np.random.Generator, str | None], Model]] = {
     "window": fixtures.window,
 }
 """Builders by kind, called as ``build(rng, color name or None)``. Both kinds of lamp carry the category "lamp"."""
+
+CATEGORIES: tuple[str, ...] = tuple(
+    sorted({kind.replace("floor lamp", "lamp").replace("table lamp", "lamp") for kind in FURNITURE})
+)
+"""Every category an object of a room may have."""
