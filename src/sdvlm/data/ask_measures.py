@@ -91,10 +91,10 @@ def ask_reference(facts: Facts, rng: np.random.Generator, config: QuestionConfig
 
 
 def ask_count(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> QuestionSample | None:
-    """How many of a category; larger numbers are drawn in proportion, as most categories are there once."""
+    """How many of a category."""
     if not facts.counts:
         return None
-    category, ids = pick(rng, [entry for entry in facts.counts for _ in entry[1]])
+    category, ids = pick(rng, facts.counts)
     answer = TypedAnswer(AnswerKind.COUNT, (len(ids),), None, "visible_instances")
     places = {"many": plural(category), "x": str(len(ids))}
     return word(rng, config, "count/number", answer, places, ids=ids, names=(category,))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from sdvlm.scenes.palette import COLORS
 
 __all__ = ["ASKERS", "QuestionConfig", "QuestionSample", "QuestionType", "ask_all", "iter_phrases"]
 
+Counts = tuple[tuple[str, tuple[int, ...]], ...]
 Asker = Callable[[Facts, np.random.Generator, QuestionConfig], QuestionSample | None]
 
 ASKERS: Mapping[QuestionType, Asker] = {
@@ -64,6 +66,7 @@ def ask_all(
     """
     config = config or QuestionConfig()
     facts = collect_facts(selection, name_objects(selection, name_config), config.negative_categories)
+    facts = replace(facts, counts=_balance(facts.counts, rng))
     live = {family: weight for family, weight in config.weights.items() if weight > 0}
     total = sum(live.values())
     most = {family: math.ceil(_MAX_EXCESS * config.per_frame * weight / total) for family, weight in live.items()}
@@ -106,6 +109,14 @@ def iter_phrases(categories: Iterable[str]) -> Iterator[str]:
             if text:
                 words = {"many": "chairs", "some": "a chair", "left": "left", "right": "right"}
                 yield text.format(**fill, **digits, **words)
+
+
+def _balance(counts: Counts, rng: np.random.Generator) -> Counts:
+    """As many categories that are there once as there are others (one if there are none): most are there once."""
+    single = [entry for entry in counts if len(entry[1]) == 1]
+    several = [entry for entry in counts if len(entry[1]) > 1]
+    chosen = [single[index] for index in rng.permutation(len(single))[: max(1, len(several))]]
+    return (*several, *chosen)
 
 
 def _key(sample: QuestionSample) -> tuple[object, ...]:

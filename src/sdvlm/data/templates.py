@@ -102,11 +102,11 @@ TEMPLATES: dict[str, Template] = {
     ),
     "absolute_distance/depth": Template(
         (
-            "What is the depth of the {a}?",
-            "At what depth is the {a}?",
+            "What is the depth of the {a} along the viewing direction?",
+            "At what depth in the scene is the {a}?",
             "How deep in the scene is the {a}, measured along the viewing direction?",
             "How far is the {a} along the optical axis?",
-            "Give the depth of the {a} in meters.",
+            "Give the depth of the {a} from the camera plane in meters.",
         ),
         "The {a} is at a depth of {x} meters.",
         "{x} m",
@@ -220,11 +220,11 @@ TEMPLATES: dict[str, Template] = {
     ),
     "scale_compare/shorter_two": Template(
         (
-            "Between the {a} and the {b}, which one is shorter?",
-            "Which is shorter, the {a} or the {b}?",
+            "Between the {a} and the {b}, which one is shorter in height?",
+            "Which is shorter in height, the {a} or the {b}?",
             "Which one has the smaller height: the {a} or the {b}?",
             "Of the {a} and the {b}, which is the shorter one in height?",
-            "Is the {a} or the {b} shorter?",
+            "Is the {a} or the {b} less tall?",
         ),
         "The {x} is shorter.",
         "{x}",
