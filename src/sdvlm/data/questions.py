@@ -67,14 +67,15 @@ def ask_all(
     config = config or QuestionConfig()
     facts = collect_facts(selection, name_objects(selection, name_config), config.negative_categories)
     facts = replace(facts, counts=_balance(facts.counts, rng))
-    live = {family: weight for family, weight in config.weights.items() if weight > 0}
+    families = [family for family, weight in config.weights.items() if weight > 0]
+    live = {families[index]: config.weights[families[index]] for index in rng.permutation(len(families))}
     total = sum(live.values())
     most = {family: math.ceil(_MAX_EXCESS * config.per_frame * weight / total) for family, weight in live.items()}
     asked = dict.fromkeys(live, 0)
     misses = dict.fromkeys(live, 0)
     samples: dict[tuple[object, ...], QuestionSample] = {}
     while live and len(samples) < config.per_frame:
-        family = min(live, key=lambda one: ((asked[one] + 0.5) / live[one], rng.random()))
+        family = min(live, key=lambda one: (asked[one] + 0.5) / live[one])
         sample = ASKERS[family](facts, rng, config)
         key = None if sample is None else _key(sample)
         if sample is None or key is None or key in samples:
