@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdvlm.data.schema import AnswerKind, TypedAnswer
@@ -95,6 +96,9 @@ def _is_plain(model: str) -> bool:
     """Whether a folder or hub id holds a vision-language model without a fusion."""
     from transformers import PreTrainedConfig
 
+    folder = Path(model)
+    if not (folder / "config.json").is_file() and (folder.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model)):
+        return False  # nothing is there; loading it says so
     from sdvlm.models.checkpoint import readable_errors
     from sdvlm.models.wrapper import DepthVLMConfig
 

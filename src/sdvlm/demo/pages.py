@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import sdvlm
 from sdvlm.answering import NANO, Reply
-from sdvlm.data.schema import QuestionSample
 from sdvlm.demo.room import DemoView
-from sdvlm.demo.words import ABOUT_NANO, ASK_YOUR_OWN, KIND_NAMES
+from sdvlm.demo.run import Asked, Judged
+from sdvlm.demo.words import ABOUT_NANO, ASK_YOUR_OWN, KIND_NAMES, ROOM_NAMES
 from sdvlm.geometry.transform import resize
 from sdvlm.page import Cell, Figure, Page, Row, Section
 from sdvlm.types import DepthKind, DepthMap, RgbdFrame
 from sdvlm.viz import depth_figure, draw_boxes_3d, draw_token_boxes
 
-__all__ = ["Asked", "ask_page", "demo_overview", "demo_page"]
+__all__ = ["ask_page", "demo_overview", "demo_page"]
 
 Picture = NDArray[np.uint8]
 _WIDTH = 960
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A question with its truth, and what the model said with and without depth."""
-
-    sample: QuestionSample
-    with_depth: Cell
-    without_depth: Cell
-
-
-def demo_page(view: DemoView, asked: Sequence[Asked], token_boxes: NDArray[np.float64], seed: int) -> Page:
+def demo_page(
+    view: DemoView, asked: Sequence[Asked], token_boxes: NDArray[np.float64], seed: int, model: str = NANO
+) -> Page:
     """The demonstration's page.
 
     Args:
@@ -42,14 +34,15 @@ def demo_page(view: DemoView, asked: Sequence[Asked], token_boxes: NDArray[np.fl
         asked: questions and answers, in the order of the table.
         token_boxes: (N, 4) where each image token looks, pixels of the picture, NaN rows for tokens that look nowhere.
         seed: that made the room.
+        model: that answered.
     """
-    right = [sum(bool(cell.right) for cell in cells) for cells in _columns(asked)]
+    right = sum(one.with_depth.right for one in asked), sum(one.without_depth.right for one in asked)
     return Page(
         title="A room, its depth, and questions answered in metres",
         lead=(
-            f"A program built this {view.room.kind} room with {len(view.room.objects)} objects and took its picture. "
-            "A small vision-language model looked at the picture twice, once with the depth map and once without, and "
-            "answered. The truth is computed from the geometry of the room."
+            f"A program built this {ROOM_NAMES[view.room.kind]} with {len(view.room.objects)} objects in it and took "
+            f"its picture. {_who(model)} looked at the picture twice, once with the depth map and once without, "
+            "and answered. The truth is computed from the geometry of the room."
         ),
         figures=_demo_figures(view, token_boxes),
         columns=("Question", "Truth", "With depth", "Without depth"),
@@ -57,24 +50,28 @@ def demo_page(view: DemoView, asked: Sequence[Asked], token_boxes: NDArray[np.fl
             Row(
                 one.sample.question,
                 KIND_NAMES[one.sample.type],
-                (Cell(one.sample.answer), one.with_depth, one.without_depth),
+                (Cell(one.sample.answer), _cell(one.with_depth), _cell(one.without_depth)),
             )
             for one in asked
         ],
         totals=(f"{len(asked)} questions", "", f"{right[0]} right", f"{right[1]} right"),
-        sections=(ABOUT_NANO, ASK_YOUR_OWN),
+        sections=(ABOUT_NANO, ASK_YOUR_OWN) if model == NANO else (ASK_YOUR_OWN,),
         footer=f"Made by sdvlm {sdvlm.__version__} with `sdvlm demo --seed {seed}`. {_RULE}",
     )
 
 
 _RULE = (
-    "A length counts as right within 25 % of the truth (all of them, where several are asked); a point within a tenth "
-    "of the picture; everything else must match."
+    "A length counts as right when it is less than 1.25 times off (each of them, where several are asked), a point "
+    "when it is off by at most a tenth of the picture; everything else must match."
 )
 
 
-def _columns(asked: Sequence[Asked]) -> tuple[list[Cell], list[Cell]]:
-    return [one.with_depth for one in asked], [one.without_depth for one in asked]
+def _who(model: str) -> str:
+    return "A small vision-language model, nano," if model == NANO else f"The model {model}"
+
+
+def _cell(judged: Judged) -> Cell:
+    return Cell(judged.text or "(nothing)", judged.right)
 
 
 def _demo_figures(view: DemoView, token_boxes: NDArray[np.float64]) -> list[Figure]:
@@ -127,14 +124,14 @@ def demo_overview(view: DemoView) -> Picture:
     """Objects and depth side by side, for a README: (H, 1280, 3) uint8."""
     assert view.frame.depth is not None
     left, right = _boxed(view), depth_figure(view.frame.depth, _WIDTH)
-    canvas = np.full((max(len(left), len(right)), 2 * _WIDTH, 3), 24, dtype=np.uint8)
-    top = (len(canvas) - len(left)) // 2
-    canvas[top : top + len(left), :_WIDTH] = left
-    canvas[: len(right), _WIDTH:] = right
-    small = Image.fromarray(canvas).resize(
-        (1280, round(1280 * len(canvas) / canvas.shape[1])), Image.Resampling.LANCZOS
-    )
-    return np.asarray(small)
+    paper = tuple(right[-1, -1].tolist())
+    canvas = Image.new("RGB", (2 * _WIDTH, len(right)), paper)
+    canvas.paste(Image.fromarray(left), (0, 0))
+    canvas.paste(Image.fromarray(right), (_WIDTH, 0))
+    said = f"a drawn {ROOM_NAMES[view.room.kind]} and the true 3D boxes of its objects"
+    font = ImageFont.load_default(size=30)
+    ImageDraw.Draw(canvas).text((30, (len(left) + len(right)) / 2), said, (244, 244, 245), font, anchor="lm")
+    return np.asarray(canvas.resize((1280, round(1280 * canvas.height / canvas.width)), Image.Resampling.LANCZOS))
 
 
 def ask_page(frame: RgbdFrame, replies: Sequence[Reply], model: str, notes: Sequence[str]) -> Page:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sdvlm.data.schema import QuestionType
 from sdvlm.page import Section
+from sdvlm.scenes.rooms import ROOM_KINDS
 
-__all__ = ["ABOUT_NANO", "ASK_YOUR_OWN", "KIND_NAMES"]
+__all__ = ["ABOUT_NANO", "ASK_YOUR_OWN", "KIND_NAMES", "ROOM_NAMES"]
 
 KIND_NAMES: dict[QuestionType, str] = {
     QuestionType.SCALE_ESTIMATION: "size of an object",
@@ -13,11 +14,17 @@ KIND_NAMES: dict[QuestionType, str] = {
     QuestionType.COUNT: "counting",
     QuestionType.POSITION: "place in the picture",
     QuestionType.REFER_OBJ_ESTIMATION: "size, given a reference",
-    QuestionType.RELATIVE_POSITION: "left or right",
+    QuestionType.RELATIVE_POSITION: "relative position",
     QuestionType.SCALE_COMPARE: "comparison",
     QuestionType.ZERO: "existence",
 }
 """The eight MSMU families in plain words."""
+
+ROOM_NAMES: dict[str, str] = {
+    kind: {"living": "living room", "dining": "dining room", "store": "storeroom"}.get(kind, kind)
+    for kind in ROOM_KINDS
+}
+"""What each kind of procedural room is called."""
 
 ABOUT_NANO = Section(
     "What this model is, and is not",

@@ -128,7 +128,8 @@ def _scale_strip(depth: DepthMap, low: float, high: float, width: int, unit: flo
     draw.text((left, 0.35 * unit), _TITLE[depth.kind], fill=_INK, font=font)
     unknown = 1 - float(depth.valid.mean())
     if unknown > 0:
-        note = f"unknown {100 * unknown:.0f} %" if unknown >= 0.005 else "unknown < 1 %"
+        percent = "< 1" if unknown < 0.005 else "> 99" if unknown > 0.995 else f"{100 * unknown:.0f}"
+        note = f"unknown {percent} %"
         at = right - draw.textlength(note, font=font)
         draw.text((at, 0.35 * unit), note, fill=_INK, font=font)
         patch = Image.fromarray(hatching(round(unit), round(1.6 * unit), period=max(4, round(unit / 2))))

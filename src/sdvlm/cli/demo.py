@@ -1,0 +1,125 @@
+"""``sdvlm demo``: a room, its depth, questions with and without depth, and a page that shows all of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sdvlm.demo.room import DemoView
+    from sdvlm.demo.run import Asked, Judged
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page and the picture.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another room.")] = 0,
+    questions: Annotated[int, typer.Option(min=8, max=64, help="How many questions, all eight kinds.")] = 12,
+    model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Build a room, look at it, ask it things with and without depth; writes a page with pictures."""
+    started = time.perf_counter()
+    from sdvlm.cli.load import load_quietly
+    from sdvlm.demo.room import make_demo_view
+    from sdvlm.demo.run import ask_both_ways
+
+    typer.echo("building a room ...", err=True)
+    view = make_demo_view(seed, questions)
+    vlm, processor = load_quietly(model)
+    typer.echo(f"asking {len(view.questions)} questions, with depth and without ...", err=True)
+    asked = ask_both_ways(vlm, processor, view)
+    answered = time.perf_counter() - started
+    page, picture = _write(out, view, asked, processor, seed, model)
+    if as_json:
+        document = _document(view, asked, seed, model)
+        typer.echo(
+            json.dumps(document | {"page": str(page), "picture": str(picture), "seconds": round(answered, 2)}, indent=2)
+        )
+        return
+    _print_table(asked)
+    _print_notes(model)
+    typer.echo(f"answered {answered:.1f} s after the start")
+    typer.echo(f"page: {page.resolve().as_uri()}")
+
+
+def _write(
+    out: Path, view: DemoView, asked: Sequence[Asked], processor: Any, seed: int, model: str
+) -> tuple[Path, Path]:
+    from PIL import Image
+
+    from sdvlm.demo.pages import demo_overview, demo_page
+    from sdvlm.depth.atomic import atomic_file
+    from sdvlm.page import write_page
+
+    boxes = processor.grid.boxes(view.frame.size)
+    page = write_page(demo_page(view, asked, boxes, seed, model), out / "index.html")
+    picture = out / "demo.png"
+    with atomic_file(picture) as stream:
+        Image.fromarray(demo_overview(view)).save(stream, "png", optimize=True)
+    return page, picture
+
+
+def _right(asked: Sequence[Asked]) -> dict[str, int]:
+    return {
+        "with_depth": sum(one.with_depth.right for one in asked),
+        "without_depth": sum(one.without_depth.right for one in asked),
+        "of": len(asked),
+    }
+
+
+def _document(view: DemoView, asked: Sequence[Asked], seed: int, model: str) -> dict[str, Any]:
+    from sdvlm.answering import NANO, NANO_NOTE
+
+    def answer(judged: Judged) -> dict[str, Any]:
+        return {"answer": judged.text, "right": judged.right}
+
+    return {
+        "seed": seed,
+        "room": {"kind": view.room.kind, "objects": len(view.room.objects)},
+        "model": model,
+        "answers": [
+            {
+                "question": one.sample.question,
+                "type": one.sample.type.value,
+                "truth": one.sample.answer,
+                "truth_typed": one.sample.answer_typed.to_dict(),
+                "with_depth": answer(one.with_depth),
+                "without_depth": answer(one.without_depth),
+            }
+            for one in asked
+        ],
+        "right": _right(asked),
+        "notes": [NANO_NOTE] if model == NANO else [],
+    }
+
+
+def _print_table(asked: Sequence[Asked]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    def cell(judged: Judged) -> Text:
+        sign, style = ("✓", "green") if judged.right else ("✗", "red")
+        return Text.assemble((f"{sign} ", style), judged.text)
+
+    right = _right(asked)
+    table = Table(show_footer=True, pad_edge=False, box=None, header_style="bold", footer_style="bold")
+    table.add_column("Question", f"{right['of']} questions", ratio=5)
+    table.add_column("Truth", ratio=2)
+    table.add_column("With depth", f"{right['with_depth']} right", ratio=2)
+    table.add_column("Without depth", f"{right['without_depth']} right", ratio=2)
+    for one in asked:
+        table.add_row(Text(one.sample.question), Text(one.sample.answer), cell(one.with_depth), cell(one.without_depth))
+    Console().print(table)
+
+
+def _print_notes(model: str) -> None:
+    from sdvlm.answering import NANO, NANO_NOTE
+
+    if model == NANO:
+        typer.echo(f"\n{NANO_NOTE}.")
