@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdvlm.depth.camera_file import check_camera, read_camera
 from sdvlm.depth.io import read_depth
-from sdvlm.depth.raw import DECODE_ERRORS, check_size, one_line
+from sdvlm.depth.raw import DECODE_ERRORS, check_size, one_line, quiet_pillow
 from sdvlm.geometry.transform import resize
 from sdvlm.types import Camera, DepthKind, DepthMap, RgbdFrame, SdvlmError
 
@@ -93,7 +93,7 @@ def _load_oriented(path: Path) -> tuple[NDArray[np.uint8], bool]:
     if path.is_dir():
         raise SdvlmError(f"{path}: is a folder; give one picture")
     try:
-        with Image.open(path) as picture:
+        with quiet_pillow(), Image.open(path) as picture:
             check_size(*picture.size, path)
             if picture.mode.startswith(("I", "F")):
                 raise SdvlmError(

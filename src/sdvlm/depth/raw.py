@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import struct
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +23,7 @@ from PIL import Image
 
 from sdvlm.types import DepthKind, SdvlmError
 
-__all__ = ["MAX_PIXELS", "META_KEY", "RawDepth", "check_size", "one_line", "read_raw", "sniff_format"]
+__all__ = ["MAX_PIXELS", "META_KEY", "RawDepth", "check_size", "one_line", "quiet_pillow", "read_raw", "sniff_format"]
 
 MAX_PIXELS = 80_000_000
 """Larger pictures and maps are refused before they are decoded: a small file can claim any size."""
@@ -77,6 +80,15 @@ class RawDepth:
 def one_line(error: BaseException) -> str:
     """An exception's message on one line, cut at 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow warns on stderr before it raises; the one line of ours says it all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def check_size(width: int, height: int, name: Path | str) -> None:
@@ -142,7 +154,7 @@ def read_raw(path: Path) -> RawDepth:
 
 def _read_picture(path: Path, found: str) -> RawDepth:
     bit_depth = _check_png_header(path) if found == "png" else None
-    with Image.open(path, formats=["PNG", "TIFF"]) as picture:
+    with quiet_pillow(), Image.open(path, formats=["PNG", "TIFF"]) as picture:
         check_size(*picture.size, path)
         if (pages := getattr(picture, "n_frames", 1)) > 1:
             raise SdvlmError(f"{path}: holds {pages} pages; wanted one depth map a file")

@@ -1,0 +1,65 @@
+"""``sdvlm depth``: depth maps for pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def depth(
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the maps.", show_default=False)],
+    estimator: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads this annotation at run time
+        typer.Option(help="Short name (see `sdvlm doctor`), hub id, folder or module:attribute.", show_default=False),
+    ] = None,
+    revision: Annotated[Optional[str], typer.Option(help="Hub revision of the estimator.")] = None,  # noqa: UP045
+    device: Annotated[Optional[str], typer.Option(help="torch device; default cuda if there is one.")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="torch dtype of the weights.")] = "float32",
+    kind: Annotated[Optional[str], typer.Option(help="metric or disparity, where the checkpoint cannot tell.")] = None,  # noqa: UP045
+    camera: Annotated[Optional[str], typer.Option(help="fx,fy,cx,cy or a file; one for all pictures.")] = None,  # noqa: UP045
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 8,
+    preview: Annotated[bool, typer.Option(help="Also draw each map with a scale: <stem>_preview.png.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Estimate depth: uint16 millimetre PNG for metric maps, .npz that says its kind for the others. Cached."""
+    from sdvlm.depth.batch import estimate_files
+    from sdvlm.depth.estimator import DEFAULT_ESTIMATOR, load_estimator
+
+    loaded = load_estimator(
+        estimator or DEFAULT_ESTIMATOR,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        kind=kind,
+        batch_size=batch_size,
+    )
+    records = []
+    for record in estimate_files(images, out, loaded, camera=camera, batch_size=batch_size):
+        records.append(record)
+        if preview:
+            _draw(Path(record.depth))
+        if not as_json:
+            unit = " m" if record.kind == "metric" else ""
+            typer.echo(
+                f"{record.depth}: {record.kind}, {record.near:.2f} to {record.far:.2f}{unit}, "
+                f"median {record.median:.2f}{unit}, {record.valid:.0%} known"
+            )
+    if as_json:
+        typer.echo(json.dumps({"depth": [asdict(record) for record in records]}, indent=2))
+    else:
+        typer.echo(f"{len(records)} maps by {loaded.id} (licence of its weights: {loaded.licence})", err=True)
+
+
+def _draw(path: Path) -> None:
+    """The map at ``path`` in colours, beside it."""
+    from PIL import Image
+
+    from sdvlm.depth.io import read_depth
+    from sdvlm.viz import depth_figure
+
+    Image.fromarray(depth_figure(read_depth(path))).save(path.with_name(f"{path.stem}_preview.png"))

@@ -1,0 +1,119 @@
+"""``sdvlm doctor``: what is installed, what runs under which licence, and what a depth file holds."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+PACKAGES = (
+    *("sdvlm", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy", "pillow"),
+    *("trimesh", "embreex", "typer", "rich", "peft", "accelerate"),
+)
+NANO_LICENCE = "Apache-2.0 (trained on our own procedural rooms)"
+
+
+def doctor(
+    files: Annotated[Optional[list[Path]], typer.Argument(help="Depth files to look into.")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what is installed and licensed, or, given depth files, what they hold and how to read them."""
+    if files:
+        found = [_look_into(path) for path in files]
+        document: dict[str, Any] = {"files": found}
+        lines = [line for report in found for line in _file_lines(report)]
+    else:
+        document = environment()
+        lines = _environment_lines(document)
+    typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+    if any("error" in report for report in document.get("files", [])):
+        raise typer.Exit(2)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, devices, extras, licences and the cache, as JSON-able data. torch is imported for the devices only."""
+    from sdvlm.depth.cache import default_cache_folder
+    from sdvlm.depth.estimator import DEFAULT_ESTIMATOR, ESTIMATORS
+    from sdvlm.extras import EXTRAS, install_command, is_installed
+
+    folder = default_cache_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": _devices(),
+        "extras": {
+            name: {module: None if is_installed(module) else install_command(module) for module in modules}
+            for name, modules in EXTRAS.items()
+        },
+        "default_estimator": DEFAULT_ESTIMATOR,
+        "estimators": {name: asdict(spec) for name, spec in ESTIMATORS.items()},
+        "models": {"nano": {"licence": NANO_LICENCE}},
+        "cache": {"folder": str(folder), "free_bytes": shutil.disk_usage(existing).free},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[str]:
+    try:
+        import torch
+    except ImportError as error:
+        return [f"none: torch does not import ({error})"]
+    names = [f"cpu ({torch.get_num_threads()} threads)"]
+    names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return names + (["mps"] if torch.backends.mps.is_available() else [])
+
+
+def _look_into(path: Path) -> dict[str, Any]:
+    from sdvlm.depth.inspect import inspect_depth
+    from sdvlm.types import SdvlmError
+
+    try:
+        return asdict(inspect_depth(path))
+    except SdvlmError as error:
+        return {"path": str(path), "error": str(error)}
+
+
+def _file_lines(report: dict[str, Any]) -> list[str]:
+    if "error" in report:
+        return [f"error: {report['error']}"]
+    lines = [
+        f"{report['path']}: {report['format']}, {report['dtype']}, {report['width']}x{report['height']}, "
+        f"stored {report['stored_min']:g} to {report['stored_max']:g}, {report['holes']:.1%} holes",
+        f"  {report['encoding']} ({report['kind'] or 'not depth as it is'}): {report['reason']}",
+    ]
+    if report["near_m"] is not None:
+        low, median, high = report["near_m"], report["median_m"], report["far_m"]
+        lines.append(f"  {low:.2f} to {high:.2f} m, median {median:.2f} m")
+    return lines + [f"  -> {suggestion}" for suggestion in report["suggestions"]]
+
+
+def _environment_lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"python {found['python']} on {found['platform']}"]
+    lines += [f"  {name:16} {version or 'not installed'}" for name, version in found["packages"].items()]
+    lines.append("devices: " + ", ".join(found["devices"]))
+    for name, modules in found["extras"].items():
+        absent = [f"{module} ({command})" for module, command in modules.items() if command]
+        lines.append(f"extra {name}: {'missing ' + ', '.join(absent) if absent else 'complete'}")
+    lines.append("licences of weights (code: Apache-2.0):")
+    lines.append(f"  {'nano':40} {found['models']['nano']['licence']}")
+    for name, spec in found["estimators"].items():
+        mark = "" if spec["commercial"] else "  NON-COMMERCIAL"
+        default = "  (default)" if name == found["default_estimator"] else ""
+        lines.append(f"  {name:40} {spec['licence']:14} {spec['kind']:10} {spec['note']}{mark}{default}")
+    cache = found["cache"]
+    lines.append(f"depth cache: {cache['folder']}, {cache['free_bytes'] / 2**30:.1f} GiB free")
+    return lines
