@@ -25,7 +25,7 @@ def _hash(*cells: NDArray[np.floating], seed: int) -> Array:
 def _wood(x: Array, y: Array, z: Array, seed: int) -> Array:
     along = 23 * (x + y) + 61 * z + seed % 7
     return np.asarray(
-        0.07 * np.sin(along + 2.0 * np.sin(4.1 * x + 3.3 * y)) + 0.04 * np.sin(2.7 * along), dtype=np.float32
+        0.05 * np.sin(along + 2.0 * np.sin(4.1 * x + 3.3 * y)) + 0.03 * np.sin(2.7 * along), dtype=np.float32
     )
 
 

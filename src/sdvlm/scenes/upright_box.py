@@ -18,6 +18,8 @@ _SAME_AREA = 1e-4
 """rectangles whose areas differ by less than this fraction count as equally small"""
 _SAME_SIDE = 1e-3
 """a footprint whose sides differ by less than this fraction counts as square"""
+_SAME_TURN_RAD = 1e-3
+"""headings that differ by less than this count as the same"""
 _SEAM_RAD = math.radians(7.3)
 """where headings wrap, away from the right angles at which furniture stands"""
 
@@ -70,6 +72,16 @@ def _wrap(angle: float, period: float) -> float:
     return angle - period * math.ceil((angle - low) / period - 1)
 
 
+def _choose(angles: NDArray[np.float64], areas: NDArray[np.float64]) -> int:
+    """Index of the rectangle to take: among the smallest the least turned, rather to the left than to the right."""
+    small = np.flatnonzero(areas <= areas.min() * (1 + _SAME_AREA) + 1e-12)
+    turns = np.array([_wrap(float(angle), math.pi / 2) for angle in angles[small]])
+    least = small[np.abs(turns) <= np.abs(turns).min() + _SAME_TURN_RAD]
+    left = least[[_wrap(float(angle), math.pi / 2) > 0 for angle in angles[least]]]
+    tied = left if len(left) else least
+    return int(tied[areas[tied].argmin()])
+
+
 def upright_box(points: NDArray[np.floating]) -> Box3D:
     """The upright box (its third axis is +z) whose rectangle in plan has the smallest area around the points.
 
@@ -93,9 +105,7 @@ def upright_box(points: NDArray[np.floating]) -> Box3D:
     across = np.stack([-axes[:, 1], axes[:, 0]], axis=-1) @ hull.T
     sides = np.stack([np.ptp(along, axis=1), np.ptp(across, axis=1)], axis=-1)
     areas = sides.prod(axis=1)
-    turns = np.array([abs(_wrap(float(angle), math.pi / 2)) for angle in angles])
-    small = np.flatnonzero(areas <= areas.min() * (1 + _SAME_AREA) + 1e-12)
-    best = small[np.lexsort((areas[small], turns[small].round(3)))[0]]
+    best = _choose(angles, areas)
     length, width = sides[best]
     middle_along = (along[best].min() + along[best].max()) / 2
     middle_across = (across[best].min() + across[best].max()) / 2
