@@ -124,4 +124,4 @@ def test_configuration_is_followed_and_checked() -> None:
     with pytest.raises(SdvlmError, match="side_m"):
         RoomConfig(side_m=(1.0, 4.0))
     with pytest.raises(SdvlmError, match="no room held"):
-        make_room(np.random.default_rng(0), RoomConfig(side_m=(3.0, 3.1), objects=(60, 61)))
+        make_room(np.random.default_rng(0), RoomConfig(side_m=(3.0, 3.1), objects=(60, 61), kinds=("bathroom",)))
