@@ -1,7 +1,7 @@
 """Tiny random checkpoints of every depth class, saved to disk once a session with their real image processors."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -215,14 +215,16 @@ def _make_lively(model: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """Folder of a tiny checkpoint by its name in ``CHECKPOINTS``, made when first asked for."""
+    import torch
+
     made: dict[str, Path] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # these models are so small that threads only wait for each other
 
     def folder_of(name: str) -> Path:
         if name not in made:
-            import torch
-
             with torch.random.fork_rng():
                 torch.manual_seed(7)
                 build, preprocessor = CHECKPOINTS[name]
@@ -234,4 +236,5 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             made[name] = folder
         return made[name]
 
-    return folder_of
+    yield folder_of
+    torch.set_num_threads(threads)
