@@ -97,7 +97,7 @@ def _is_plain(model: str) -> bool:
     from transformers import PreTrainedConfig
 
     folder = Path(model)
-    if not (folder / "config.json").is_file() and (folder.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model)):
+    if not (folder / "config.json").is_file() and not _may_be_hub_id(model):
         return False  # nothing is there; loading it says so
     from sdvlm.models.checkpoint import readable_errors
     from sdvlm.models.wrapper import DepthVLMConfig
@@ -105,6 +105,20 @@ def _is_plain(model: str) -> bool:
     with readable_errors(model):
         values, _ = PreTrainedConfig.get_config_dict(model)
     return values.get("model_type") != DepthVLMConfig.model_type
+
+
+def _may_be_hub_id(model: str) -> bool:
+    """owner/name, unless there is a folder of the owner's name here: then it can only be a mistyped path.
+
+    Raises:
+        SdvlmError: it is such a path.
+    """
+    path = Path(model)
+    if path.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        return False
+    if path.parent.is_dir():
+        raise SdvlmError(f"no model folder '{model}', though there is a folder '{path.parent}'; check the name")
+    return True
 
 
 def _pick_device(device: str | None, prefer_cpu: bool) -> Any:

@@ -1,6 +1,7 @@
 """A tiny random model on disk, and a way to run the command line in this process."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -34,6 +35,16 @@ def tiny_folder(tmp_path_factory):
     model.save_pretrained(folder)
     DepthProcessor.for_model(model, build_processor(TINY, tokenizer)).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was():
+    """The command line sets up the log of its process; other tests' processes are this one."""
+    ours = logging.getLogger("sdvlm")
+    handlers, level = ours.handlers, ours.level
+    yield
+    ours.handlers = handlers
+    ours.setLevel(level)
 
 
 @pytest.fixture

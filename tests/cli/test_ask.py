@@ -215,6 +215,11 @@ class TestBadInput:
     def test_an_unknown_model_folder(self, refused, photo, tmp_path):
         assert "no model folder" in refused(photo, QUESTION, model=tmp_path / "nowhere")
 
+    def test_a_mistyped_name_in_a_folder_is_not_looked_for_on_the_hub(self, refused, photo, tmp_path, monkeypatch):
+        (tmp_path / "runs").mkdir()
+        monkeypatch.chdir(tmp_path)
+        assert "there is a folder 'runs'" in refused(photo, QUESTION, model="runs/nano2")
+
     def test_a_folder_without_a_model(self, refused, photo, tmp_path):
         assert "config.json" in refused(photo, QUESTION, model=tmp_path)
 

@@ -1,6 +1,8 @@
 """What a shell sees: verbs, help, exit codes, one line for an error."""
 
+import importlib
 import importlib.util
+import logging
 import subprocess
 import sys
 
@@ -132,3 +134,17 @@ def test_a_broken_verb_does_not_break_the_help_of_the_others(capsys, monkeypatch
 def test_an_unforeseen_error_is_told_apart_from_bad_input():
     assert describe(ZeroDivisionError("division by zero"))[0] == 1
     assert describe(SdvlmError("x"))[0] == 2
+
+
+@pytest.mark.parametrize(("option", "shown"), [([], False), (["--verbose"], True)])
+def test_what_is_being_done_is_said_on_stderr_only_when_asked(capsys, monkeypatch, option, shown):
+    def verb() -> None:
+        logging.getLogger("sdvlm.depth").info("reading")
+        logging.getLogger("sdvlm.depth").warning("odd")
+
+    monkeypatch.setattr(sys.modules[__name__], "logged", verb, raising=False)
+    monkeypatch.setitem(cli.VERBS, "demo", (f"{__name__}:logged", ""))
+    code, out, err = run(capsys, *option, "demo")
+    assert (code, out) == (0, "")
+    assert ("INFO: reading" in err) == shown
+    assert err.count("WARNING: odd") == 1

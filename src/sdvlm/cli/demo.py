@@ -60,7 +60,7 @@ def _write(
     page = write_page(demo_page(view, asked, boxes, seed, model), out / "index.html")
     picture = out / "demo.png"
     with atomic_file(picture) as stream:
-        Image.fromarray(demo_overview(view)).save(stream, "png", optimize=True)
+        Image.fromarray(demo_overview(view)).save(stream, "png")
     return page, picture
 
 

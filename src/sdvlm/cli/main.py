@@ -86,12 +86,18 @@ def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is being done.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also SDVLM_DEBUG=1).")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    _show_log(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
+
+
+def _show_log(level: int) -> None:
+    """Our own log on stderr; what other packages have to say they say themselves."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    ours = logging.getLogger("sdvlm")
+    ours.handlers = [handler]
+    ours.setLevel(level)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -104,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments or os.environ.get("SDVLM_DEBUG", "") not in ("", "0")
     if debug:  # accepted anywhere on the line
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # stderr is for our own one line
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):  # stderr is for our own lines
+        os.environ.setdefault(name, "error")
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="sdvlm", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

@@ -86,14 +86,15 @@ def pick_questions(samples: Sequence[QuestionSample], count: int) -> list[Questi
     """The kinds in turn, each time a question about what has been asked about least; in the order of the kinds."""
     picked: list[QuestionSample] = []
     asked: dict[object, int] = {}
-    for turn in range(count):
-        kind = list(QuestionType)[turn % len(QuestionType)]
-        rest = [sample for sample in samples if sample.type is kind and sample not in picked]
-        if rest:
-            best = min(rest, key=lambda sample: sum(asked.get(key, 0) for key in _subjects(sample)))
-            picked.append(best)
-            for key in _subjects(best):
-                asked[key] = asked.get(key, 0) + 1
+    rest = {kind: [sample for sample in samples if sample.type is kind] for kind in QuestionType}
+    while len(picked) < count and any(rest.values()):
+        for kind in QuestionType:
+            if rest[kind] and len(picked) < count:
+                best = min(rest[kind], key=lambda sample: sum(asked.get(key, 0) for key in _subjects(sample)))
+                rest[kind].remove(best)
+                picked.append(best)
+                for key in _subjects(best):
+                    asked[key] = asked.get(key, 0) + 1
     return sorted(picked, key=lambda sample: list(QuestionType).index(sample.type))
 
 

@@ -158,11 +158,7 @@ def _section(section: Section) -> str:
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:
-    """The smaller of PNG (exact, good for flat colours) and JPEG (good for photographs)."""
-    encoded = {}
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 90, "subsampling": 0})):
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, kind, **options)
-        encoded[kind] = stream.getvalue()
-    kind = min(encoded, key=lambda one: len(encoded[one]))
-    return f"data:image/{kind};base64,{base64.b64encode(encoded[kind]).decode()}"
+    """JPEG at full colour resolution: a fifth of a PNG's size for pictures with shading, and fast to make."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "jpeg", quality=92, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -148,7 +148,7 @@ class _Canvas:
 
     def finish(self, labels: Sequence[tuple[str, Bounds, tuple[int, int, int]]]) -> Picture:
         """Lines onto the picture, then names where no other name is."""
-        self.picture.alpha_composite(self.sheet.resize(self.picture.size, Image.Resampling.LANCZOS))
+        self.picture.alpha_composite(self.sheet.reduce(_SMOOTH))
         picture = self.picture.convert("RGB")
         draw = ImageDraw.Draw(picture)
         font = ImageFont.load_default(size=max(9.0, picture.width / 40))

@@ -57,6 +57,7 @@ def depth_ramp() -> NDArray[np.uint8]:
     return _srgb(0.93 - 0.68 * far, np.interp(far, [0, 0.35, 0.7, 1], [0.13, 0.2, 0.19, 0.11]), hue)
 
 
+@lru_cache(maxsize=256)
 def distinct_color(index: int) -> tuple[int, int, int]:
     """The ``index``-th of a series of light colours that differ in hue; dark text can be read on each."""
     golden = 137.508  # degrees: successive hues never fall close together
