@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sdvlm.fusion.add import AddDepthCode, mean_norm
+from sdvlm.fusion.add import GATE_STEP, AddDepthCode, mean_norm
 from sdvlm.fusion.sinusoid import sinusoid
 
 
@@ -63,12 +63,13 @@ def test_the_code_is_the_same_inside_autocast(make_grid):
         assert torch.equal(fusion(tokens, grid), expected)
 
 
-def test_the_gate_scales_the_code(make_grid):
+def test_the_gate_scales_each_channel_of_the_code(make_grid):
     fusion, tokens, grid = AddDepthCode(16, gated=True), _tokens(3), make_grid([1.0, 2.0, 3.0])
+    factors = torch.linspace(-1, 1, 16)
     with torch.no_grad():
-        fusion.gate.fill_(-0.5)
+        fusion.gate.copy_(factors / GATE_STEP)
     plain = AddDepthCode(16)(tokens, grid)
-    torch.testing.assert_close(fusion(tokens, grid), tokens - 0.5 * (plain - tokens))
+    torch.testing.assert_close(fusion(tokens, grid), tokens + factors * (plain - tokens))
 
 
 def test_the_gate_gets_the_gradient_of_its_formula(make_grid):
@@ -76,4 +77,4 @@ def test_the_gate_gets_the_gradient_of_its_formula(make_grid):
     weights = _tokens(3, seed=1)
     (fusion(tokens, grid) * weights).sum().backward()
     code = AddDepthCode(16)(tokens, grid) - tokens
-    assert fusion.gate.grad.item() == pytest.approx((code * weights).sum().item(), rel=1e-4)
+    torch.testing.assert_close(fusion.gate.grad, GATE_STEP * (code * weights).sum(dim=0), rtol=1e-4, atol=1e-4)

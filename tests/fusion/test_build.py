@@ -99,10 +99,10 @@ def test_disparity_enters_only_fusions_that_say_they_take_it(make_grid, name):
             fusion(_tokens(2), grid)
 
 
-def test_the_papers_fusion_has_no_parameters_and_the_gated_one_has_one():
+def test_the_papers_fusion_has_no_parameters_and_the_gated_one_has_one_a_channel():
     count = {n: sum(p.numel() for p in build_fusion(FusionConfig.preset(n), HIDDEN).parameters()) for n in PRESETS}
     assert count["dpe"] == count["sdvlm"] == 0
-    assert count["gated"] == 1
+    assert count["gated"] == HIDDEN
 
 
 @pytest.mark.parametrize("name", PRESETS)

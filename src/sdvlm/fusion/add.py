@@ -9,7 +9,10 @@ from sdvlm.fusion.coordinate import coordinate
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.sinusoid import sinusoid
 
-__all__ = ["AddDepthCode", "mean_norm"]
+__all__ = ["GATE_STEP", "AddDepthCode", "mean_norm"]
+
+GATE_STEP = 10.0
+"""what one unit of the gate's parameter multiplies the code by"""
 
 
 def mean_norm(tokens: Tensor, image_index: Tensor) -> Tensor:
@@ -26,8 +29,13 @@ class AddDepthCode(nn.Module):
     """``tokens + code(depth)`` (SD-VLM, arXiv 2509.17664; ``depth_sincos_encoding`` of its code).
 
     A code of width D has norm sqrt(D / 2) whatever the depth. ``relative_norm`` scales it to that share of the mean
-    norm of the picture's tokens; None leaves it as it is, as the paper does. ``gated`` adds one learned scalar that
-    starts at zero, so that a fresh fusion leaves the model unchanged. A token without depth gets nothing added.
+    norm of the picture's tokens; None leaves it as it is, as the paper does. ``gated`` adds one learned factor a
+    channel that starts at zero, so that a fresh fusion leaves the model unchanged. A token without depth gets nothing.
+
+    The gate's parameter counts ``GATE_STEP`` fold: at zero neither side knows the other, so its gradient is noise until
+    the language model reads depth, and a gate that opens at the language model's own learning rate never does. Measured
+    on the ordinal toy task (``docs/fusion.md``), accuracy over seeds: one factor for all channels 0.51 at 1 and at 10
+    fold; one a channel 0.52 at 1 fold, 0.95-0.97 at 4, 0.98-0.99 at 10.
 
     Args:
         hidden_size: D, even.
@@ -50,7 +58,7 @@ class AddDepthCode(nn.Module):
         super().__init__()
         self.hidden_size, self.coordinate_name = hidden_size, coordinate_name
         self.scale, self.base, self.relative_norm = scale, base, relative_norm
-        self.gate = nn.Parameter(torch.zeros(())) if gated else None
+        self.gate = nn.Parameter(torch.zeros(hidden_size)) if gated else None
 
     def forward(self, tokens: Tensor, grid: DepthGrid) -> Tensor:
         """(T, D) projected image tokens and their depth to (T, D), in the tokens' dtype.
@@ -62,5 +70,5 @@ class AddDepthCode(nn.Module):
         if self.relative_norm is not None:
             code = code * (self.relative_norm * mean_norm(tokens, grid.image_index) / (self.hidden_size / 2) ** 0.5)
         if self.gate is not None:
-            code = code * self.gate
+            code = code * (GATE_STEP * self.gate)
         return torch.where(grid.known[:, None], tokens + code.to(tokens.dtype), tokens)
