@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+import threading
 
 import numpy as np
 import pytest
 import torch
 
+from sdvlm.models import prefix, shared_attention
 from sdvlm.models.prefix import Answer, answer_questions
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
@@ -26,10 +27,10 @@ def frame_of(size: tuple[int, int], seed: int = 0, depth: bool = True) -> RgbdFr
 
 
 @pytest.fixture
-def pair(tiny: Tiny) -> Iterator[tuple[DepthVLM, DepthProcessor]]:
+def pair(tiny: Tiny) -> tuple[DepthVLM, DepthProcessor]:
     model = DepthVLM.from_vlm(copy.deepcopy(tiny.model), "dpe")
     model.vlm.generation_config.eos_token_id = None  # random models rarely end by themselves
-    yield model, DepthProcessor.for_model(model, copy.deepcopy(tiny.processor))
+    return model, DepthProcessor.for_model(model, copy.deepcopy(tiny.processor))
 
 
 def alone(model: DepthVLM, processor: DepthProcessor, frame: RgbdFrame, question: str, **settings: object) -> list[int]:
@@ -92,14 +93,76 @@ def test_the_picture_is_read_once_however_many_questions(pair: tuple[DepthVLM, D
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("scores", [1, 2**24])
+def test_the_copying_way_and_the_sharing_way_agree(
+    pair: tuple[DepthVLM, DepthProcessor], monkeypatch: pytest.MonkeyPatch, scores: int
+) -> None:
+    model, processor = pair
+    frame = frame_of((100, 75), seed=5)
+    monkeypatch.setattr(shared_attention, "_SCORES", scores)  # 1: the prefix is attended to one query at a time
+    wanted = answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=10)
+    for name in ("can_share", "eager"):
+        if name == "eager":  # an attention that cannot share: the cache is repeated
+            model.vlm.get_decoder().set_attn_implementation("eager")
+        else:
+            monkeypatch.setattr(prefix, "can_share", lambda *args: False)
+        assert answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=10) == wanted
+        monkeypatch.undo()
+
+
+def test_sharing_leaves_the_model_as_it_was_even_after_a_failure(
+    pair: tuple[DepthVLM, DepthProcessor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = pair
+    frame = frame_of((64, 64))
+    wanted = answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=3)
+    assert model.vlm.get_decoder().config._attn_implementation == "sdpa"
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prefix._Decoder, "_step", fail)
+        with pytest.raises(RuntimeError):
+            answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=3)
+    assert model.vlm.get_decoder().config._attn_implementation == "sdpa"
+    assert answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=3) == wanted
+
+
+def test_another_thread_may_use_the_model_meanwhile(pair: tuple[DepthVLM, DepthProcessor]) -> None:
+    model, processor = pair
+    frame = frame_of((64, 64))
+    batch = processor([{"role": "user", "content": [{"type": "image"}]}], frame.image, frame.depth)
+    with torch.no_grad():
+        wanted = model(**batch).logits
+        cache = shared_attention.SharedPrefixCache(model(**batch, use_cache=True).past_key_values)
+        seen: list[torch.Tensor] = []
+        with shared_attention.sharing(model.vlm, cache):
+            other = threading.Thread(target=lambda: seen.append(model.eval()(**batch).logits))
+            other.start()
+            other.join()
+    assert torch.equal(seen[0], wanted)
+
+
+def test_many_rows_take_no_copies_of_the_prefix(pair: tuple[DepthVLM, DepthProcessor]) -> None:
+    model, processor = pair
+    frame = frame_of((64, 64))
+    batch = processor([{"role": "user", "content": [{"type": "image"}]}], frame.image, frame.depth)
+    with torch.no_grad():
+        keys = model(**batch, use_cache=True).past_key_values
+    caches = [shared_attention.SharedPrefixCache(keys) for _ in range(3)]
+    for cache in caches:
+        assert all(own.prefix_keys is layer.keys for own, layer in zip(cache.shared, keys.layers, strict=True))
+        assert cache.get_seq_length() == batch["input_ids"].shape[1]
+
+
 def test_a_template_with_the_question_first_falls_back_and_says_so(
     pair: tuple[DepthVLM, DepthProcessor], caplog: pytest.LogCaptureFixture
 ) -> None:
     model, processor = pair
     mark = processor.processor.image_token
     processor.processor.chat_template = (
-        "{% for m in messages %}{% for c in m.content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}{% endfor %}"
-        + mark
+        "{% for m in messages %}{% for c in m.content if c.type == 'text' %}{{ c.text }}{% endfor %}{% endfor %}" + mark
     )
     frame = frame_of((64, 64))
     with caplog.at_level(logging.WARNING):

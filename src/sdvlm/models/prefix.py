@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sdvlm.models.families import position_axes, position_offset
 from sdvlm.models.processor import DepthBatch, DepthProcessor
+from sdvlm.models.shared_attention import SharedPrefixCache, can_share, sharing
 from sdvlm.types import RgbdFrame, SdvlmError
 
 __all__ = ["Answer", "answer_questions"]
@@ -43,7 +44,7 @@ def answer_questions(
     questions: Sequence[str],
     max_new_tokens: int = 32,
     share_prefix: bool = True,
-    batch_size: int = 32,
+    batch_size: int = 64,
 ) -> list[Answer]:
     """Greedy answers to questions about one picture, in the order asked.
 
@@ -54,7 +55,8 @@ def answer_questions(
         questions: each is a conversation of its own: the picture, then the question.
         max_new_tokens: longest answer.
         share_prefix: read the picture once; else ask one by one with the model's own ``generate``.
-        batch_size: questions decoded together. Each takes a copy of the prefix's keys and values.
+        batch_size: questions decoded together. The prefix's keys and values are shared, or copied for each where the
+            model's attention is of a kind of its own.
 
     Raises:
         SdvlmError: a limit is not positive, or as :class:`DepthProcessor`.
@@ -95,19 +97,31 @@ def _answer_shared(
     batch_size: int,
 ) -> list[list[int]]:
     prefix = _columns(first, slice(shared)).to(model.device)
-    cache = model(**prefix, use_cache=True, **_last_logits_only(model)).past_key_values
+    some = {"logits_to_keep": 1} if _keeps_some_logits(model) else {}
+    cache = model(**prefix, use_cache=True, **some).past_key_values
     decoder = _Decoder(model, shared, position_offset(model.vlm), _end_tokens(model, processor), max_new_tokens)
     suffixes = [prompt[shared:] for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(suffixes[index]))  # like lengths together: little padding
     answers: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        last = start + batch_size >= len(order)
-        own = cache if last else copy.deepcopy(cache)
-        own.batch_repeat_interleave(len(chosen))
-        for index, tokens in zip(chosen, decoder.decode(own, [suffixes[i] for i in chosen]), strict=True):
-            answers[index] = tokens
+        with _rows_behind(model.vlm, cache, len(chosen)) as rows:
+            for index, tokens in zip(chosen, decoder.decode(rows, [suffixes[i] for i in chosen]), strict=True):
+                answers[index] = tokens
     return answers
+
+
+@contextmanager
+def _rows_behind(vlm: Any, prefix: Any, count: int) -> Iterator[Any]:
+    """A cache for ``count`` rows behind a prefix of one: sharing it where the model allows, else repeating it."""
+    if can_share(vlm, prefix):
+        shared = SharedPrefixCache(prefix)
+        with sharing(vlm, shared):
+            yield shared
+    else:
+        repeated = copy.deepcopy(prefix)
+        repeated.batch_repeat_interleave(count)
+        yield repeated
 
 
 @dataclass(frozen=True)
@@ -121,49 +135,60 @@ class _Decoder:
     max_new_tokens: int
 
     def decode(self, cache: Any, suffixes: list[list[int]]) -> list[list[int]]:
-        """Answers to (B,) suffixes; ``cache`` holds the prefix B times and is used up."""
+        """Answers to (B,) suffixes; ``cache`` stands for B rows behind the prefix and is used up."""
         device = self.model.device
-        width = max(len(suffix) for suffix in suffixes)
-        tokens = torch.tensor([[0] * (width - len(s)) + s for s in suffixes], device=device)  # [B, S], left-padded
-        gap = torch.tensor([[width - len(s)] for s in suffixes], device=device)  # [B, 1]
+        lengths = torch.tensor([len(suffix) for suffix in suffixes], device=device)
+        width = int(lengths.max())
+        gap = width - lengths[:, None]  # [B, 1]: suffixes are left-padded in the cache
         column = torch.arange(width, device=device)[None]
-        mask = torch.cat(
-            [torch.ones(len(suffixes), self.prefix_length, dtype=torch.long, device=device), (column >= gap).long()],
-            dim=1,
-        )
+        seen = torch.ones(len(suffixes), self.prefix_length, dtype=torch.long, device=device)
+        mask = torch.cat([seen, (column >= gap).long()], dim=1)
         position = self.prefix_length + self.position_offset + (column - gap).clamp(min=0)  # [B, S]
+        if isinstance(cache, SharedPrefixCache):
+            logits = self._packed(cache, suffixes, position[column >= gap][None], lengths)
+        else:
+            padded = [[0] * (width - len(suffix)) + suffix for suffix in suffixes]
+            logits = self._step(torch.tensor(padded, device=device), mask, position, cache)[:, -1]
         answers: list[list[int]] = [[] for _ in suffixes]
-        alive = torch.arange(len(suffixes), device=device)
-        for _ in range(self.max_new_tokens):
-            logits = self._step(tokens, mask, position, cache)
-            tokens = logits[:, -1].argmax(dim=-1, keepdim=True)
-            for index, token in zip(alive.tolist(), tokens[:, 0].tolist(), strict=True):
+        alive, position = torch.arange(len(suffixes), device=device), position[:, -1:]
+        while True:
+            tokens = logits.argmax(dim=-1)
+            for index, token in zip(alive.tolist(), tokens.tolist(), strict=True):
                 if index >= 0:
                     answers[index].append(token)
-            alive = torch.where(torch.isin(tokens[:, 0], self.end_tokens), -1, alive)
+            alive = torch.where(torch.isin(tokens, self.end_tokens), -1, alive)
             keep = torch.nonzero(alive >= 0)[:, 0]
-            if len(keep) == 0:
-                break
-            if 2 * len(keep) <= len(alive):  # copying the cache once is cheaper than carrying finished rows along
+            if len(keep) == 0 or max(len(answer) for answer in answers) == self.max_new_tokens:
+                return answers
+            if 2 * len(keep) <= len(alive):  # copying the rest once is cheaper than carrying finished rows along
                 cache.batch_select_indices(keep)
                 alive, tokens, mask, position = alive[keep], tokens[keep], mask[keep], position[keep]
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            position = position[:, -1:] + 1
-        return answers
+            mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1), position + 1
+            logits = self._step(tokens[:, None], mask, position, cache)[:, -1]
 
-    def _step(self, tokens: Tensor, mask: Tensor, position: Tensor, cache: Any) -> Tensor:
+    def _packed(self, cache: SharedPrefixCache, suffixes: list[list[int]], position: Tensor, lengths: Tensor) -> Tensor:
+        """(B, V) logits after each suffix, all suffixes in one row without padding."""
+        tokens = torch.tensor([[token for suffix in suffixes for token in suffix]], device=lengths.device)
+        mask = tokens.new_ones(1, self.prefix_length + tokens.shape[1])
+        cache.packing(lengths)
+        logits = self._step(tokens, mask, position, cache, lengths.cumsum(0) - 1)[0]
+        cache.unpack(lengths)
+        return logits
+
+    def _step(self, tokens: Tensor, mask: Tensor, position: Tensor, cache: Any, wanted: Tensor | None = None) -> Tensor:
+        """(B, 1 or wanted, V) logits of one pass: of the last token of each row, or of the tokens ``wanted``."""
         axes = position_axes(self.model.vlm.config)
-        placed = position if axes == 1 else position[None].expand(axes, -1, -1)
+        some = {} if not _keeps_some_logits(self.model) else {"logits_to_keep": 1 if wanted is None else wanted}
         out = self.model(
             input_ids=tokens,
             attention_mask=mask,
-            position_ids=placed,
+            position_ids=position if axes == 1 else position[None].expand(axes, -1, -1),
             past_key_values=cache,
             use_cache=True,
-            **_last_logits_only(self.model),
+            **some,
         )
         logits: Tensor = out.logits
-        return logits
+        return logits if some or wanted is None else logits[:, wanted]
 
 
 def _answer_alone(
@@ -201,8 +226,8 @@ def _end_tokens(model: Any, processor: DepthProcessor) -> Tensor:
     return torch.tensor(found, dtype=torch.long, device=model.device)
 
 
-def _last_logits_only(model: Any) -> dict[str, int]:
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.vlm.forward).parameters else {}
+def _keeps_some_logits(model: Any) -> bool:
+    return "logits_to_keep" in inspect.signature(model.vlm.forward).parameters
 
 
 @contextmanager
