@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdvlm.demo import DEFAULT_SEED
+
 if TYPE_CHECKING:
     from sdvlm.demo.room import DemoView
     from sdvlm.demo.run import Asked, Judged
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the page and the picture.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another room.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another room.")] = DEFAULT_SEED,
     questions: Annotated[int, typer.Option(min=8, max=64, help="How many questions, all eight kinds.")] = 12,
     model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -108,7 +110,7 @@ def _print_table(asked: Sequence[Asked]) -> None:
         return Text.assemble((f"{sign} ", style), judged.text)
 
     right = _right(asked)
-    table = Table(show_footer=True, pad_edge=False, box=None, header_style="bold", footer_style="bold")
+    table = Table(footer_style="bold", show_footer=True, pad_edge=False, box=None, header_style="bold", expand=True)
     table.add_column("Question", f"{right['of']} questions", ratio=5)
     table.add_column("Truth", ratio=2)
     table.add_column("With depth", f"{right['with_depth']} right", ratio=2)

@@ -14,6 +14,7 @@ from sdvlm.data.observe import Observation, observe
 from sdvlm.data.questions import QuestionConfig, ask_all
 from sdvlm.data.schema import QuestionSample, QuestionType
 from sdvlm.data.select import Selection, select
+from sdvlm.demo import DEFAULT_SEED
 from sdvlm.scenes.look import sample_look
 from sdvlm.scenes.render import Renderer
 from sdvlm.scenes.rooms import Room, RoomConfig, make_room
@@ -50,7 +51,7 @@ class DemoView:
     questions: tuple[QuestionSample, ...]
 
 
-def make_demo_view(seed: int, count: int = 12) -> DemoView:
+def make_demo_view(seed: int = DEFAULT_SEED, count: int = 12) -> DemoView:
     """Build rooms until one has a view in which all eight kinds of question can be asked.
 
     Args:
