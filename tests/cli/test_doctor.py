@@ -22,6 +22,12 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.stdout
 
 
+def test_doctor_says_what_is_wrong_with_a_file_on_stderr(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [str(tmp_path / "none.png")])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {tmp_path}/none.png: no such file\n"
+
+
 def test_doctor_lists_versions_devices_extras_and_licences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SDVLM_CACHE", str(tmp_path / "not" / "there"))
     code, out = run("--json")

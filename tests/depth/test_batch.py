@@ -84,13 +84,25 @@ def test_one_camera_serves_all_pictures(tmp_path: Path, images: list[Path]) -> N
 
 
 def test_two_pictures_of_one_name_are_refused_before_any_work(tmp_path: Path, images: list[Path]) -> None:
-    (tmp_path / "other").mkdir()
-    twin = tmp_path / "other" / "a.jpg"
+    twin = tmp_path / "a.bmp"
     Image.fromarray(np.zeros((6, 8, 3), dtype=np.uint8)).save(twin)
     estimator = Ramp()
     with pytest.raises(SdvlmError, match="would both be written as a; run them apart"):
         list(estimate_files([*images, twin], tmp_path / "out", estimator, cache=DepthCache(tmp_path / "cache")))
     assert estimator.groups == []
+
+
+def test_pictures_of_one_name_in_several_folders_keep_their_folders(tmp_path: Path, images: list[Path]) -> None:
+    frames = [tmp_path / "one" / "rgb.png", tmp_path / "two" / "rgb.png"]
+    for image, frame in zip(images, frames, strict=False):
+        frame.parent.mkdir()
+        image.rename(frame)
+    records = list(estimate_files(frames, tmp_path / "out", Ramp(), cache=DepthCache(tmp_path / "cache")))
+    assert [record.depth for record in records] == [
+        str(tmp_path / "out" / "one" / "rgb.png"),
+        str(tmp_path / "out" / "two" / "rgb.png"),
+    ]
+    assert all(read_depth(record.depth).valid.all() for record in records)
 
 
 def test_a_picture_is_never_overwritten_by_its_map(tmp_path: Path, images: list[Path]) -> None:

@@ -20,13 +20,13 @@ def save_png(path: Path, stored: np.ndarray) -> Path:
 
 
 def test_a_millimetre_png_is_described_with_its_facts(tmp_path: Path) -> None:
-    stored = RAMP_MM.copy()
+    stored = RAMP_MM[::-1].copy()  # far at the top, as rooms are
     stored[:15] = 0
     report = inspect_depth(save_png(tmp_path / "d.png", stored))
     assert (report.format, report.dtype, report.width, report.height) == ("png", "uint16", 80, 60)
-    assert (report.stored_min, report.stored_max, report.holes) == (stored[15:].min(), 5000, 0.25)
+    assert (report.stored_min, report.stored_max, report.holes) == (1000, stored[15:].max(), 0.25)
     assert (report.encoding, report.kind) == ("uint16 millimetres", DepthKind.METRIC)
-    assert (report.near_m, report.far_m) == pytest.approx((stored[15:].min() / 1000, 5.0))
+    assert (report.near_m, report.far_m) == pytest.approx((1.0, stored[15:].max() / 1000))
     assert report.median_m == pytest.approx(np.median(stored[15:]) / 1000)
     assert "KITTI's 1/256 m (--depth-scale 0.00390625)" in report.suggestions[0]
 

@@ -4,6 +4,7 @@ import pytest
 from sdvlm.depth.codes import spatialbot_encode, sunrgbd_encode
 from sdvlm.depth.telltales import (
     eight_bit_content,
+    grows_downwards,
     implausible_metres,
     min_max_normalised,
     spatialbot_code,
@@ -63,3 +64,12 @@ def test_metres_must_have_a_plausible_median() -> None:
 def test_spatialbots_code_is_told_from_an_ordinary_picture() -> None:
     assert spatialbot_code(spatialbot_encode(room_mm())) is not None
     assert spatialbot_code(np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)) is None
+
+
+def test_inverse_depth_of_a_floor_is_told_by_growing_downwards() -> None:
+    depth = np.linspace(6, 1, 60)[:, None] * np.ones((1, 80))
+    depth[5:9] = np.nan
+    assert grows_downwards(depth) is None
+    assert "as inverse depth is" in (grows_downwards(1 / depth) or "")
+    assert grows_downwards(np.full((60, 80), 2.0)) is None
+    assert grows_downwards(np.full((60, 80), np.nan)) is None

@@ -24,15 +24,21 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say what is installed and licensed, or, given depth files, what they hold and how to read them."""
-    if files:
-        found = [_look_into(path) for path in files]
-        document: dict[str, Any] = {"files": found}
-        lines = [line for report in found for line in _file_lines(report)]
-    else:
+    if not files:
         document = environment()
-        lines = _environment_lines(document)
-    typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(lines))
-    if any("error" in report for report in document.get("files", [])):
+        typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(_environment_lines(document)))
+        return
+    found = [_look_into(path) for path in files]
+    errors = [report["error"] for report in found if "error" in report]
+    if as_json:
+        typer.echo(json.dumps({"files": found}, indent=2))
+    else:
+        for report in found:
+            if "error" not in report:
+                typer.echo("\n".join(_file_lines(report)))
+    for error in errors:
+        typer.echo(f"error: {error}", err=True)
+    if errors:
         raise typer.Exit(2)
 
 
@@ -88,8 +94,6 @@ def _look_into(path: Path) -> dict[str, Any]:
 
 
 def _file_lines(report: dict[str, Any]) -> list[str]:
-    if "error" in report:
-        return [f"error: {report['error']}"]
     lines = [
         f"{report['path']}: {report['format']}, {report['dtype']}, {report['width']}x{report['height']}, "
         f"stored {report['stored_min']:g} to {report['stored_max']:g}, {report['holes']:.1%} holes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def estimate_files(
     batch_size: int = 8,
 ) -> Iterator[DepthRecord]:
     """Estimate and write one map a picture: ``folder/<stem>.png`` (uint16 millimetres), or ``.npz`` where that does not
-    fit (relative and disparity maps, metres beyond 65.534).
+    fit (relative and disparity maps, metres beyond 65.534). Pictures of one name in several folders keep those folders.
 
     Args:
         images: picture files, all read in order; ``batch_size`` are held in memory at a time.
@@ -72,28 +73,35 @@ def estimate_files(
     Raises:
         SdvlmError: an unusable picture, or two pictures that would be written to one name.
     """
-    _check_names(images, folder)
+    targets = dict(zip(images, _targets(images, folder), strict=True))
     cache = DepthCache() if cache is None else cache
     for start in range(0, len(images), batch_size):
         paths = images[start : start + batch_size]
         pictures = [load_image(path) for path in paths]
         cameras = [read_camera(camera, (p.shape[1], p.shape[0])) if camera else None for p in pictures]
         for path, estimate in zip(paths, estimate_cached(estimator, pictures, cameras, cache), strict=True):
-            yield _write(path, folder, estimate, estimator.licence)
+            yield _write(path, targets[path], estimate, estimator.licence)
 
 
-def _check_names(images: Sequence[Path], folder: Path) -> None:
-    seen: dict[str, Path] = {}
+def _targets(images: Sequence[Path], folder: Path) -> list[Path]:
+    """Where each map goes, without its suffix; refuses to write two to one place or onto a picture."""
+    names = [Path(path.stem) for path in images]
+    if len(set(names)) < len(names):
+        full = [path.resolve() for path in images]
+        root = os.path.commonpath([path.parent for path in full])
+        names = [path.relative_to(root).with_suffix("") for path in full]
+    seen: dict[Path, Path] = {}
     sources = {path.resolve() for path in images}
-    for path in images:
-        if path.stem in seen:
-            raise SdvlmError(f"{seen[path.stem]} and {path} would both be written as {path.stem}; run them apart")
-        seen[path.stem] = path
-        if (target := (folder / f"{path.stem}.png").resolve()) in sources:
+    for path, name in zip(images, names, strict=True):
+        if name in seen:
+            raise SdvlmError(f"{seen[name]} and {path} would both be written as {name}; run them apart")
+        seen[name] = path
+        if (target := (folder / f"{name}.png").resolve()) in sources:
             raise SdvlmError(f"{target} is one of the pictures and would be overwritten; choose another folder with -o")
+    return [folder / name for name in names]
 
 
-def _write(path: Path, folder: Path, estimate: DepthEstimate, licence: str) -> DepthRecord:
+def _write(path: Path, target: Path, estimate: DepthEstimate, licence: str) -> DepthRecord:
     depth = estimate.depth
     known = depth.values[depth.valid]
     if not known.size:
@@ -101,9 +109,9 @@ def _write(path: Path, folder: Path, estimate: DepthEstimate, licence: str) -> D
     fits = depth.kind is DepthKind.METRIC and float(known.max()) <= MAX_PNG_M
     if depth.kind is DepthKind.METRIC and not fits:
         _log.warning("%s: depth reaches %.1f m, more than 16-bit millimetres hold; written as .npz", path, known.max())
-    target = write_depth(folder / f"{path.stem}{'.png' if fits else '.npz'}", depth)
+    written = write_depth(target.with_name(f"{target.name}{'.png' if fits else '.npz'}"), depth)
     near, median, far = float(known.min()), float(np.median(known)), float(known.max())
     valid, camera = float(depth.valid.mean()), estimate.camera if estimate.camera_estimated else None
     return DepthRecord(
-        str(path), str(target), depth.kind, depth.source, licence, *depth.size, valid, near, median, far, camera
+        str(path), str(written), depth.kind, depth.source, licence, *depth.size, valid, near, median, far, camera
     )

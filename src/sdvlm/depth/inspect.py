@@ -15,6 +15,7 @@ from sdvlm.depth.sparse import read_points
 from sdvlm.depth.telltales import (
     MAX_MEDIAN_M,
     eight_bit_content,
+    grows_downwards,
     implausible_metres,
     min_max_normalised,
     spatialbot_code,
@@ -159,7 +160,8 @@ def _read_integers(raw: RawDepth, known: NDArray[Any]) -> _Reading:
         fix = "no metres in it: --depth-kind disparity if near is large, or the scale if you know it"
         return _Reading("stretched for viewing", None, stretched, None, (fix,))
     metres = known * 0.001
-    return _Reading("uint16 millimetres", DepthKind.METRIC, "16-bit integers, 0 = hole", metres, _unit_hints(metres))
+    hints = _downward_hint(np.where(stored == 65535, 0, stored)) + _unit_hints(metres)
+    return _Reading("uint16 millimetres", DepthKind.METRIC, "16-bit integers, 0 = hole", metres, hints)
 
 
 def _unit_hints(metres: NDArray[Any]) -> tuple[str, ...]:
@@ -184,17 +186,14 @@ def _read_floats(raw: RawDepth, known: NDArray[Any]) -> _Reading:
             return _Reading("floats of unknown unit", None, implausible, None, (fix,))
         fix = "if they are millimetres: --depth-scale 0.001; if larger is nearer: --depth-kind disparity"
         return _Reading("float millimetres or disparity", None, implausible, None, (fix,))
-    hint = _upside_down(raw.values)
-    return _Reading("float metres", DepthKind.METRIC, "floats of a plausible range", positive, (hint,) if hint else ())
+    return _Reading(
+        "float metres", DepthKind.METRIC, "floats of a plausible range", positive, _downward_hint(raw.values)
+    )
 
 
-def _upside_down(values: NDArray[Any]) -> str | None:
-    """The ground is nearer at the bottom of most pictures; a map that grows downwards is often inverse depth."""
-    third = max(1, len(values) // 3)
-    top, bottom = _known(values[:third]), _known(values[-third:])
-    if not top.size or not bottom.size or float(np.median(bottom)) < 1.2 * float(np.median(top)):
-        return None
-    return "larger at the bottom than at the top, as inverse depth is: --depth-kind disparity if larger means nearer"
+def _downward_hint(values: NDArray[Any]) -> tuple[str, ...]:
+    seen = grows_downwards(values.astype(np.float32))
+    return (f"{seen}: --depth-kind disparity if larger means nearer",) if seen else ()
 
 
 def _inspect_points(path: Path) -> DepthReport:

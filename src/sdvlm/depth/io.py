@@ -7,6 +7,7 @@ other integers need a scale. A file that looks like something else is refused wi
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ from sdvlm.depth.codes import (
 )
 from sdvlm.depth.raw import META_KEY, RawDepth, read_raw, sniff_format
 from sdvlm.depth.sparse import rasterize_points, read_points
-from sdvlm.depth.telltales import eight_bit_content, implausible_metres, min_max_normalised, sunrgbd_shift
+from sdvlm.depth.telltales import (
+    eight_bit_content,
+    grows_downwards,
+    implausible_metres,
+    min_max_normalised,
+    sunrgbd_shift,
+)
 from sdvlm.types import DepthKind, DepthMap, SdvlmError
 
 __all__ = ["CODECS", "read_depth", "write_depth"]
@@ -35,6 +42,7 @@ CODECS = ("png", "tiff", "npy", "npz", "points", "sunrgbd", "spatialbot")
 
 MILLIMETRE = 0.001
 _UINT16_MAX = 65535
+_log = logging.getLogger(__name__)
 _AS_DISPARITY = "if it is inverse depth pass kind='disparity' (--depth-kind disparity)"
 
 
@@ -80,9 +88,13 @@ def read_depth(
     elif codec is not None and codec != raw.format:
         raise SdvlmError(f"{path}: is {raw.format}, not {codec}; leave the codec out")
     resolved = _resolve_kind(raw, wanted, path)
-    values = _to_numbers(raw, resolved, _resolve_scale(raw, scale_to_m, path), codec, path)
-    if resolved is DepthKind.METRIC and (reason := implausible_metres(values)):
-        raise SdvlmError(f"{path}: {reason}; give the scale in metres per unit (--depth-scale), or {_AS_DISPARITY}")
+    scale = _resolve_scale(raw, scale_to_m, path)
+    values = _to_numbers(raw, resolved, scale, codec, path)
+    if resolved is DepthKind.METRIC:
+        if reason := implausible_metres(values):
+            raise SdvlmError(f"{path}: {reason}; give the scale in metres per unit (--depth-scale), or {_AS_DISPARITY}")
+        if scale is None and raw.kind is None and (hint := grows_downwards(values)):
+            _log.warning("%s: %s; %s", path, hint, _AS_DISPARITY)
     depth = DepthMap(values, resolved, raw.source or path.name)
     if not depth.valid.any():
         raise SdvlmError(f"{path}: has 0 valid pixels of {depth.values.size}; is it the right file and scale?")
