@@ -244,3 +244,47 @@ class TestBadInput:
 
     def test_no_room_for_an_answer(self, refused, photo):
         assert "max-new-tokens" in refused(photo, QUESTION, "--max-new-tokens", 0)
+
+
+ESTIMATOR = '''
+import numpy as np
+from sdvlm.depth.estimator import DepthEstimate
+from sdvlm.types import Camera, DepthKind, DepthMap
+
+class Flat:
+    """Says that everything is 2 m away, seen through a camera of 90 degrees."""
+    id, licence, kind, calls = "flat", "none", DepthKind.METRIC, 0
+
+    def estimate(self, images, cameras=None):
+        Flat.calls += 1
+        height, width = images[0].shape[:2]
+        given = cameras[0] if cameras else None
+        depth = DepthMap(np.full((height, width), 2.0), source=self.id)
+        return [DepthEstimate(depth, given or Camera.from_fov(width, height, 90), camera_estimated=given is None)]
+'''
+
+
+@pytest.fixture
+def estimator(tmp_path, monkeypatch):
+    (tmp_path / "flat_estimator.py").write_text(ESTIMATOR)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SDVLM_CACHE", str(tmp_path / "cache"))
+    return "flat_estimator:Flat"
+
+
+def test_an_estimator_gives_depth_and_camera_and_is_asked_once_a_picture(run_json, tiny_folder, photo, estimator):
+    asked = ("ask", photo, QUESTION, "--depth", estimator, "--model", tiny_folder, "--max-new-tokens", 1)
+    first, second = run_json(*asked), run_json(*asked)
+    assert first == second
+    assert first["depth"] == {"source": "flat", "kind": "metric", "valid": 1.0, "min_m": 2.0, "max_m": 2.0}
+    assert first["camera"]["fx"] == pytest.approx(24)
+    import flat_estimator
+
+    assert flat_estimator.Flat.calls == 1
+
+
+def test_a_camera_that_is_given_wins_over_the_one_an_estimator_works_out(run_json, tiny_folder, photo, estimator):
+    document = run_json(
+        "ask", photo, QUESTION, "--depth", estimator, "--fov", 60, "--model", tiny_folder, "--max-new-tokens", 1
+    )
+    assert document["camera"]["fov_x_deg"] == pytest.approx(60)
