@@ -41,8 +41,7 @@ def alone(model: DepthVLM, processor: DepthProcessor, frame: RgbdFrame, question
     return out[0, batch["input_ids"].shape[1] :].tolist()
 
 
-@pytest.mark.parametrize("size", [(100, 75), (60, 90)])
-@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize(("size", "depth"), [((100, 75), True), ((60, 90), False)])
 def test_shared_answers_equal_asking_one_by_one_token_for_token(
     pair: tuple[DepthVLM, DepthProcessor], size: tuple[int, int], depth: bool
 ) -> None:
@@ -50,7 +49,7 @@ def test_shared_answers_equal_asking_one_by_one_token_for_token(
     model.vlm.generation_config.eos_token_id = 2
     frame = frame_of(size, depth=depth)
     wanted = [alone(model, processor, frame, q, max_new_tokens=12) for q in QUESTIONS]
-    for settings in ({}, {"batch_size": 2}, {"batch_size": 1}, {"share_prefix": False}):
+    for settings in ({}, {"batch_size": 2}, {"share_prefix": False}):
         answers = answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=12, **settings)
         assert [list(answer.token_ids) for answer in answers] == wanted
     assert len({tuple(tokens) for tokens in wanted}) > 1  # the questions matter to this model
@@ -60,7 +59,7 @@ def test_rows_end_on_their_own_and_the_rest_goes_on(pair: tuple[DepthVLM, DepthP
     model, processor = pair
     frame = frame_of((64, 64), seed=3)
     free = [alone(model, processor, frame, q, max_new_tokens=12) for q in QUESTIONS]
-    for end in {free[0][0], free[1][2], free[3][5]}:  # tokens at which some rows stop early and others do not
+    for end in {free[0][0], free[3][5]}:  # tokens at which some rows stop early and others do not
         model.vlm.generation_config.eos_token_id = [end]
         model.vlm.generation_config.pad_token_id = 0
         wanted = [alone(model, processor, frame, q, max_new_tokens=12) for q in QUESTIONS]

@@ -143,6 +143,25 @@ def test_a_saved_model_loads_with_the_same_logits(tiny: Tiny, fusion: str | None
     assert not list(tmp_path.glob("*.bin"))
 
 
+def test_a_save_that_fails_leaves_the_last_checkpoint_whole(tiny: Tiny, tmp_path: Path, monkeypatch: Any) -> None:
+    model = wrap(tiny, "gated")
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def disk_full(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.modeling_utils.safe_save_file", disk_full)
+        with pytest.raises(OSError, match="no space left"):
+            model.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    model.save_pretrained(tmp_path)  # one file this time: the old shards must go
+    assert [path.name for path in tmp_path.glob("*.safetensors*")] == ["model.safetensors"]
+    DepthVLM.from_pretrained(tmp_path)
+
+
 def test_generation_settings_travel_with_the_model(tiny: Tiny, tmp_path: Path) -> None:
     model = wrap(tiny, "gated")
     model.vlm.generation_config.eos_token_id = [7, 11]

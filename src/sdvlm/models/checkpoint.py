@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrain
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["check_complete", "check_kind", "load_strictly", "load_vlm", "readable_errors"]
+__all__ = ["check_complete", "check_kind", "load_strictly", "load_vlm", "readable_errors", "written_whole"]
 
 _HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 
@@ -81,6 +82,25 @@ def readable_errors(folder_or_id: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
     except (OSError, ValueError) as error:
         raise SdvlmError(f"cannot load '{folder_or_id}': {str(error).strip().splitlines()[0]}") from error
+
+
+@contextmanager
+def written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder whose files move into ``folder`` when all are written; after a failure nothing has changed.
+
+    Weights that an earlier save left in ``folder`` and this one does not replace are removed.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=target) as name:
+        yield Path(name)
+        written = sorted(Path(name).iterdir(), key=lambda path: path.name == "config.json")  # the config comes last
+        if any(path.suffix == ".safetensors" for path in written):
+            for old in [*target.glob("model*.safetensors"), *target.glob("model*.safetensors.index.json")]:
+                if old.name not in {path.name for path in written}:
+                    old.unlink()
+        for path in written:
+            os.replace(path, target / path.name)
 
 
 def _read_config(folder_or_id: str | os.PathLike[str], **load: Any) -> dict[str, Any]:

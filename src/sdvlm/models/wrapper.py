@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -271,6 +272,16 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
         """The wrapped model's; only libraries that look for it call it, as :meth:`generate` hands everything over."""
         return self.vlm.prepare_inputs_for_generation(*args, **kwargs)
+
+    def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Config, generation config and safetensors weights into one folder, whole or not at all.
+
+        Arguments as in transformers. What :meth:`from_pretrained` loads.
+        """
+        if kwargs.get("push_to_hub"):
+            kwargs.setdefault("repo_id", Path(save_directory).name)
+        with checkpoint.written_whole(save_directory) as folder:
+            super().save_pretrained(folder, *args, **kwargs)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
