@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,14 +14,14 @@ def depth(
     images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the maps.", show_default=False)],
     estimator: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads this annotation at run time
+        str | None,
         typer.Option(help="Short name (see `sdvlm doctor`), hub id, folder or module:attribute.", show_default=False),
     ] = None,
-    revision: Annotated[Optional[str], typer.Option(help="Hub revision of the estimator.")] = None,  # noqa: UP045
-    device: Annotated[Optional[str], typer.Option(help="torch device; default cuda if there is one.")] = None,  # noqa: UP045
+    revision: Annotated[str | None, typer.Option(help="Hub revision of the estimator.")] = None,
+    device: Annotated[str | None, typer.Option(help="torch device; default cuda if there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="torch dtype of the weights.")] = "float32",
-    kind: Annotated[Optional[str], typer.Option(help="metric or disparity, where the checkpoint cannot tell.")] = None,  # noqa: UP045
-    camera: Annotated[Optional[str], typer.Option(help="fx,fy,cx,cy or a file; one for all pictures.")] = None,  # noqa: UP045
+    kind: Annotated[str | None, typer.Option(help="metric or disparity, where the checkpoint cannot tell.")] = None,
+    camera: Annotated[str | None, typer.Option(help="fx,fy,cx,cy or a file; one for all pictures.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 8,
     preview: Annotated[bool, typer.Option(help="Also draw each map with a scale: <stem>_preview.png.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,

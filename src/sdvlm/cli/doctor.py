@@ -8,7 +8,7 @@ import shutil
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ NANO_LICENCE = "Apache-2.0 (trained on our own procedural rooms)"
 
 
 def doctor(
-    files: Annotated[Optional[list[Path]], typer.Argument(help="Depth files to look into.")] = None,  # noqa: UP045
+    files: Annotated[list[Path] | None, typer.Argument(help="Depth files to look into.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say what is installed and licensed, or, given depth files, what they hold and how to read them."""
