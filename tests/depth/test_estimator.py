@@ -62,6 +62,11 @@ def test_what_is_no_estimator_is_refused_in_one_line(source: object, match: str)
     assert "\n" not in str(caught.value)
 
 
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(SdvlmError, match="unknown depth kind 'inverse'; known: metric, relative, disparity"):
+        load_estimator("depth-pro", kind="inverse")
+
+
 def test_a_short_name_loads_its_hub_id(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(hf, "load_hf_estimator", lambda source, **options: asked.append(source))

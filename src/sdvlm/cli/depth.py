@@ -59,7 +59,9 @@ def _draw(path: Path) -> None:
     """The map at ``path`` in colours, beside it."""
     from PIL import Image
 
+    from sdvlm.depth.atomic import atomic_file
     from sdvlm.depth.io import read_depth
     from sdvlm.viz import depth_figure
 
-    Image.fromarray(depth_figure(read_depth(path))).save(path.with_name(f"{path.stem}_preview.png"))
+    with atomic_file(path.with_name(f"{path.stem}_preview.png")) as stream:
+        Image.fromarray(depth_figure(read_depth(path))).save(stream, format="PNG")

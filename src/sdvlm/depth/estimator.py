@@ -162,6 +162,8 @@ def load_estimator(
     """
     if not isinstance(source, str | Path):
         return _checked(source, type(source).__name__)
+    if kind is not None and kind not in list(DepthKind):
+        raise SdvlmError(f"unknown depth kind {str(kind)!r}; known: {', '.join(DepthKind)}")
     text = str(source)
     spec = ESTIMATORS.get(text)
     if spec is None and not Path(text).expanduser().exists():
