@@ -6,7 +6,7 @@ import sdvlm
 from sdvlm.demo.room import make_demo_view
 
 model, processor = sdvlm.load_model("nano")
-view = make_demo_view(seed=0)
+view = make_demo_view()
 questions = [sample.question for sample in view.questions]
 with_depth = sdvlm.ask(model, processor, view.frame, questions)
 without = sdvlm.ask(model, processor, replace(view.frame, depth=None), questions)

@@ -22,7 +22,7 @@ _TITLE = {
     DepthKind.RELATIVE: "relative depth, no unit",
     DepthKind.DISPARITY: "disparity, no unit: larger is nearer",
 }
-_SPARSE = 0.05  # maps with a smaller share of known pixels are single points that nobody would see
+_SPARSE, _POINTS = 0.4, 0.05  # shares of known pixels: below, a map is specks or single points that nobody would see
 _PAPER, _INK = (24, 24, 27), (244, 244, 245)
 
 
@@ -103,7 +103,7 @@ def depth_figure(depth: DepthMap, width: int = 960) -> Picture:
 
 def _thickened(depth: DepthMap) -> DepthMap:
     """Every known pixel grown to a disc; where discs meet, the nearer surface covers the farther."""
-    radius = max(1, round(depth.size[0] / 200))
+    radius = max(1, round(depth.size[0] / (200 if depth.valid.mean() < _POINTS else 700)))
     sign = -1.0 if depth.kind is DepthKind.DISPARITY else 1.0
     source = np.where(depth.valid, sign * depth.values, np.inf)
     padded = np.pad(source, radius, constant_values=np.inf)
