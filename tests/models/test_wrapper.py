@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments
 
 from sdvlm.fusion.build import FusionConfig
@@ -162,6 +163,21 @@ def test_a_save_that_fails_leaves_the_last_checkpoint_whole(tiny: Tiny, tmp_path
     DepthVLM.from_pretrained(tmp_path)
 
 
+def test_tied_embeddings_stay_tied_through_saving(tiny: Tiny, tmp_path: Path) -> None:
+    config = copy.deepcopy(tiny.model.config)
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
+    base = type(tiny.model)(config)
+    base.save_pretrained(tmp_path / "base")  # the head is not written
+    model, inputs = DepthVLM.from_vlm(tmp_path / "base", "mlp"), batch_of(tiny, SIZES)
+    model.save_pretrained(tmp_path / "depth")
+    assert "vlm.lm_head.weight" not in load_file(tmp_path / "depth" / "model.safetensors")
+    again = DepthVLM.from_pretrained(tmp_path / "depth")
+    for one in (model, again):
+        assert one.get_output_embeddings().weight is one.get_input_embeddings().weight
+    with torch.no_grad():
+        assert torch.equal(again(**inputs).logits, model(**inputs).logits)
+
+
 def test_generation_settings_travel_with_the_model(tiny: Tiny, tmp_path: Path) -> None:
     model = wrap(tiny, "gated")
     model.vlm.generation_config.eos_token_id = [7, 11]
@@ -179,8 +195,6 @@ def test_from_vlm_takes_a_folder(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_damaged_and_incomplete_checkpoints_are_refused_in_one_line(tiny: Tiny, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     wrap(tiny, "mlp").save_pretrained(tmp_path)
     weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
     whole, settings, tensors = weights.read_bytes(), config.read_text(), load_file(weights)

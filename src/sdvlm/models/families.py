@@ -7,6 +7,7 @@ them. What happens to the cells in between (window order, merges, reordering) is
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -157,13 +158,16 @@ def position_axes(config: PreTrainedConfig) -> int:
     return 3 if "mrope_section" in rope else 1
 
 
-def position_offset(vlm: Any) -> int:
-    """What the language model's positions are ahead of the token count, after a pass over a single prompt.
+def position_offset(vlm: Any, inputs: Mapping[str, Any]) -> int:
+    """How far the language model's positions after a single prompt are ahead of its token count.
 
-    Three-axis positions give a picture fewer steps than it has tokens; the model keeps the difference of its last pass.
+    With three-axis positions a picture takes fewer steps than it has tokens, so this is negative there, else 0.
     """
-    deltas = getattr(vlm.base_model, "rope_deltas", None) if position_axes(vlm.config) > 1 else None
-    return 0 if deltas is None else int(deltas.flatten()[0])
+    if position_axes(vlm.config) == 1:
+        return 0
+    place = vlm.base_model.get_rope_index
+    _, ahead = place(**{name: inputs[name] for name in inspect.signature(place).parameters if name in inputs})
+    return int(ahead.flatten()[0])
 
 
 class ImageOnlyQwenProcessor(Qwen2_5_VLProcessor):

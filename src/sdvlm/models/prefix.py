@@ -99,7 +99,7 @@ def _answer_shared(
     prefix = _columns(first, slice(shared)).to(model.device)
     some = {"logits_to_keep": 1} if _keeps_some_logits(model) else {}
     cache = model(**prefix, use_cache=True, **some).past_key_values
-    decoder = _Decoder(model, shared, position_offset(model.vlm), _end_tokens(model, processor), max_new_tokens)
+    decoder = _Decoder(model, shared, position_offset(model.vlm, prefix), _end_tokens(model, processor), max_new_tokens)
     suffixes = [prompt[shared:] for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(suffixes[index]))  # like lengths together: little padding
     answers: list[list[int]] = [[] for _ in prompts]
