@@ -1,0 +1,119 @@
+"""Second stage of training: the language model learns to answer, all questions of a picture behind one prefix.
+
+The picture's tokens go through the model once; its keys and values are then shared by the picture's questions, which
+run as rows of a batch (``nano.prefix_attention``). The gradient is that of separate samples, the work an eighth.
+
+Notation: B pictures, N image tokens, Q questions a picture, L tokens of the longest question and answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.nano.grounding import grounding_loss
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration
+
+__all__ = ["EncodedQuestion", "QuestionRows", "collate_rows", "image_token_losses"]
+
+GROUNDING_LAYER = 1
+"""layer whose first heads are supervised: by then a name's last token knows its colour word"""
+
+
+@dataclass(frozen=True)
+class EncodedQuestion:
+    """One question and answer as tokens.
+
+    Args:
+        ids: ``<user>question<assistant>answer<eos>``.
+        answer_start: index of ``<assistant>``, the first token that is asked to predict.
+        mentions: (token index, target index) pairs: which token names what; the target indexes the picture's
+            grounding targets.
+        family: index of the question's family, for separate losses.
+    """
+
+    ids: list[int]
+    answer_start: int
+    mentions: list[tuple[int, int]]
+    family: int
+
+
+@dataclass(frozen=True)
+class QuestionRows:
+    """B * Q encoded questions, right-padded, and where their names should look.
+
+    Args:
+        ids: (B * Q, L) long.
+        labels: (B * Q, L) long, the next token wherever an answer is predicted, else -100.
+        family: (B * Q,) long.
+        rows, columns: (M,) long, the naming tokens.
+        targets: (M, 5, 1 + N) grounding targets.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    family: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+
+
+def collate_rows(questions: list[EncodedQuestion], targets: list[Tensor], pad_id: int) -> QuestionRows:
+    """Stack questions. ``targets``: for each question's picture, (K, 5, 1 + N) grounding targets."""
+    length = max(len(question.ids) for question in questions)
+    ids = torch.full((len(questions), length), pad_id)
+    labels = torch.full((len(questions), length), -100)
+    rows, columns, chosen = [], [], []
+    for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
+        tokens = torch.tensor(question.ids)
+        ids[row, : len(tokens)] = tokens
+        labels[row, question.answer_start : len(tokens) - 1] = tokens[question.answer_start + 1 :]
+        for column, target in question.mentions:
+            rows.append(row)
+            columns.append(column)
+            chosen.append(of_picture[target])
+    family = torch.tensor([question.family for question in questions])
+    return QuestionRows(ids, labels, family, torch.tensor(rows), torch.tensor(columns), torch.stack(chosen))
+
+
+def image_token_losses(
+    vlm: LlavaForConditionalGeneration, fusion: nn.Module, features: Tensor, packed_depth: Tensor, batch: QuestionRows
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of the answers and of the grounding, given the tower's features.
+
+    Args:
+        features: (B, N, Dv) patch features of the tower.
+        packed_depth: (B, N, C) packed depth grids, all NaN depth for pictures without.
+        batch: B * Q questions, the Q of one picture together.
+
+    Returns:
+        mean answer loss per token; mean grounding loss; (B * Q,) mean answer loss of each question, detached.
+    """
+    count, tokens, _ = features.shape
+    image = vlm.model.multi_modal_projector(features).flatten(0, 1)  # [B * N, D]
+    index = torch.arange(count).repeat_interleave(tokens)
+    image = fusion(image, DepthGrid.unpack(packed_depth.flatten(0, 1), index)).view(count, tokens, -1)
+    model = vlm.model.language_model
+    embed = model.get_input_embeddings()
+    first = embed(torch.full((count, 1), vlm.config.get_text_config().bos_token_id))
+    cache = model(inputs_embeds=torch.cat([first, image.to(first.dtype)], dim=1), use_cache=True).past_key_values
+    prefix = 1 + tokens
+    positions = prefix + torch.arange(batch.ids.shape[1])[None]
+    out = model(
+        input_ids=batch.ids, position_ids=positions, use_cache=False, output_hidden_states=True, shared_prefix=cache
+    )
+    asked = batch.labels >= 0
+    logits = vlm.lm_head(out.last_hidden_state[asked]).float()
+    per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
+    where = asked.nonzero()[:, 0]
+    per_row = torch.zeros(len(batch.ids)).index_add_(0, where, per_token.detach()) / asked.sum(1).clamp(min=1)
+    hidden = out.hidden_states[GROUNDING_LAYER]
+    grounding = grounding_loss(model, GROUNDING_LAYER, hidden, cache, batch.rows, batch.columns, batch.targets)
+    return per_token.mean(), grounding, per_row

@@ -1,0 +1,50 @@
+"""The recipe of the shipped nano weights: every number that training depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sdvlm.nano.config import NanoConfig
+from sdvlm.nano.frames import ShardConfig
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data, two stages of training, seeds."""
+
+    config: NanoConfig = field(default_factory=NanoConfig)
+    """sizes of the model"""
+    shard: ShardConfig = field(default_factory=ShardConfig)
+    """what a shard of data holds"""
+    shards: int = 64
+    """shards of training data; shard i is made from seed ``data_seed + i``"""
+    data_seed: int = 1_000_000
+    """first seed of the training rooms; held-out rooms have seeds below"""
+    seed: int = 0
+    """seed of weights and sampling"""
+    vocab_size: int = 1024
+    """entries of the tokenizer"""
+    tower_cycles: tuple[tuple[int, float], ...] = ((3_000, 1e-3), (2_200, 7e-4))
+    """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
+    tower_batch: int = 16
+    """pictures a step in the first stage"""
+    steps: int = 6_000
+    """optimiser steps of the second stage (answers)"""
+    pictures: int = 4
+    """pictures a step in the second stage"""
+    questions: int = 24
+    """questions of each picture in a step"""
+    lr: float = 2e-3
+    """peak learning rate of the second stage"""
+    weight_decay: float = 0.02
+    """AdamW, matrices only"""
+    warmup: float = 0.05
+    """share of the steps in which the learning rate rises; then it falls as a cosine to a fiftieth"""
+    depth_dropout: float = 0.25
+    """share of pictures shown without depth in the second stage; 1 trains the control without depth"""
+    noisy_depth: float = 0.25
+    """share of pictures whose depth gets noise and holes in the second stage"""
+    grounding_weight: float = 0.5
+    """weight of the grounding loss at the start; falls to a tenth of it over training"""

@@ -1,0 +1,105 @@
+"""Second stage: train projector, fusion and language model to answer, on the features of the finished tower."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.depth_grid import CHANNELS
+from sdvlm.nano.config import build_vlm
+from sdvlm.nano.encode import FAMILIES, encode_frame
+from sdvlm.nano.frames import NanoFrame
+from sdvlm.nano.language import EncodedQuestion, collate_rows, image_token_losses
+from sdvlm.nano.optimise import run_steps, save_whole
+from sdvlm.nano.prefix_attention import register as register_prefix_attention
+from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.tokenizer import special_id
+
+__all__ = ["train_language"]
+
+
+def drop_depth(packed: Tensor) -> Tensor:
+    """A packed grid as it is for a picture without depth."""
+    out = packed.clone()
+    for name in ("z", "z_min", "z_max", "z_std", "x", "y"):
+        out[..., CHANNELS.index(name)] = torch.nan
+    for name in ("valid", "kind"):
+        out[..., CHANNELS.index(name)] = 0
+    return out
+
+
+def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
+    """A packed grid (N, C) as a poorer sensor would give it: noise that grows with distance, tokens without depth."""
+    worse = drop_depth(packed)
+    known = torch.from_numpy(rng.random(len(packed)) >= rng.uniform(0, 0.4))
+    noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.03), len(packed)).astype(np.float32))
+    z = packed[:, CHANNELS.index("z")]
+    gain = 1 + noise * z.nan_to_num().clamp(max=6) / 3
+    out = torch.where(known[:, None], packed, worse)
+    for name in ("z", "z_min", "z_max", "x", "y"):
+        out[:, CHANNELS.index(name)] *= gain
+    return out
+
+
+def train_language(
+    recipe: Recipe, path: Path, tower_path: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
+) -> None:
+    """Second stage: answers. Writes all weights, the fusion's under ``fusion.``."""
+    if path.exists():
+        return
+    torch.manual_seed(recipe.seed + 1)
+    vlm = build_vlm(recipe.config, tokenizer)
+    vlm.model.vision_tower.load_state_dict(load_file(tower_path))
+    vlm.model.language_model.set_attn_implementation(register_prefix_attention())
+    fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
+    rng = np.random.default_rng(recipe.seed + 1)
+    encoded: dict[int, tuple[list[EncodedQuestion], Tensor]] = {}
+    usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= 8]
+
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        chosen = [usable[i] for i in rng.integers(len(usable), size=recipe.pictures)]
+        questions, targets, depth = [], [], []
+        for index in chosen:
+            if index not in encoded:
+                encoded[index] = encode_frame(frames[index], tokenizer)
+            of_frame, of_target = encoded[index]
+            picked = rng.choice(len(of_frame), recipe.questions, replace=len(of_frame) < recipe.questions)
+            questions += [of_frame[i] for i in picked]
+            targets += [of_target] * recipe.questions
+            packed, draw = torch.from_numpy(frames[index].depth), rng.random()
+            if draw < recipe.depth_dropout:
+                packed = drop_depth(packed)
+            elif draw > 1 - recipe.noisy_depth:
+                packed = worsen_depth(packed, rng)
+            depth.append(packed)
+        rows = collate_rows(questions, targets, special_id(tokenizer, "<pad>"))
+        with torch.autocast("cpu", torch.bfloat16):
+            answer, grounding, per_row = image_token_losses(
+                vlm, fusion, features[chosen].float(), torch.stack(depth), rows
+            )
+        weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
+        report = {"answer": float(answer.detach()), "ground": float(grounding.detach())}
+        for family, name in enumerate(FAMILIES):
+            of_family = per_row[rows.family == family]
+            report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
+        return answer + weight * grounding, report
+
+    modules: list[nn.Module] = [vlm.model.multi_modal_projector, vlm.model.language_model, fusion]
+    for step, _ in run_steps(path.parent.name, recipe.steps, modules, recipe.lr, recipe, loss_of):
+        if step % 500 == 0:
+            save_model(vlm, fusion, path.with_name("snapshot.safetensors"))
+    save_model(vlm, fusion, path)
+
+
+def save_model(vlm: nn.Module, fusion: nn.Module, path: Path) -> None:
+    """All weights of the model and its fusion in one file; tied weights once."""
+    tensors = {f"vlm.{k}": v for k, v in vlm.state_dict().items() if k != "lm_head.weight"}
+    tensors |= {f"fusion.{k}": v for k, v in fusion.state_dict().items()}
+    save_whole({k: v.detach().contiguous() for k, v in tensors.items()}, path)

@@ -1,0 +1,77 @@
+"""The shared prefix is a way to compute, not another model: losses and gradients are those of separate samples."""
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.nano.config import NanoConfig
+from sdvlm.nano.encode import encode_frame
+from sdvlm.nano.frames import NanoFrame
+from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses
+from sdvlm.nano.prefix_attention import register
+
+
+def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Tensor, depth: Tensor, rows, per_picture):
+    """Every question as a sequence of its own, eager attention, weights read from the model's own output."""
+    total, asked, grounding = 0.0, 0, []
+    for row in range(len(rows.ids)):
+        picture = row // per_picture
+        image = vlm.model.multi_modal_projector(features[picture])
+        image = fusion(image, DepthGrid.unpack(depth[picture], torch.zeros(len(image), dtype=torch.long)))
+        embed = vlm.model.language_model.get_input_embeddings()
+        first = embed(torch.tensor([vlm.config.text_config.bos_token_id]))
+        sequence = torch.cat([first, image, embed(rows.ids[row])])[None]
+        out = vlm.model.language_model(inputs_embeds=sequence, output_attentions=True, use_cache=False)
+        logits = vlm.lm_head(out.last_hidden_state[0, len(image) + 1 :])
+        labels = rows.labels[row]
+        total = total + F.cross_entropy(logits[labels >= 0], labels[labels >= 0], reduction="sum")
+        asked += int((labels >= 0).sum())
+        for index in (rows.rows == row).nonzero().flatten():
+            column = 1 + len(image) + rows.columns[index]
+            attention = out.attentions[GROUNDING_LAYER][0, :5, column, : 1 + len(image)]
+            grounding.append(-(rows.targets[index] * attention.log()).sum(-1).mean())
+    return total / asked, torch.stack(grounding).mean()
+
+
+def test_losses_and_gradients_equal_those_of_separate_samples(
+    vlm: torch.nn.Module, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame]
+) -> None:
+    fusion = build_fusion(config.fusion, config.text_width)
+    torch.nn.init.normal_(fusion.mlp.last.weight, std=0.1)
+    questions, targets = [], []
+    for frame in frames[:2]:
+        encoded, of_picture = encode_frame(frame, tokenizer)
+        questions += encoded[:4]
+        targets += [of_picture] * 4
+    rows = collate_rows(questions, targets, tokenizer.token_to_id("<pad>"))
+    depth = torch.stack([torch.from_numpy(frame.depth) for frame in frames[:2]])
+    features = torch.randn(2, config.image_tokens, config.vision_width)
+    parameters = [*vlm.model.language_model.parameters(), *vlm.model.multi_modal_projector.parameters()]
+    parameters += list(fusion.parameters())
+
+    vlm.model.language_model.set_attn_implementation(register())
+    fast = image_token_losses(vlm, fusion, features, depth, rows)[:2]
+    fast_grads = torch.autograd.grad(sum(fast), parameters)
+    vlm.model.language_model.set_attn_implementation("eager")
+    slow = separate_losses(vlm, fusion, features, depth, rows, 4)
+    slow_grads = torch.autograd.grad(sum(slow), parameters)
+
+    for one, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(fast_grads, slow_grads, strict=True):
+        assert float((one - other).norm()) <= 1e-4 * float(other.norm()) + 1e-7
+
+
+def test_mentions_stand_where_the_name_ends(tokenizer: Tokenizer, frames: list[NanoFrame]) -> None:
+    encoded, targets = encode_frame(frames[0], tokenizer)
+    found = 0
+    for question, tokens in zip(frames[0].questions, encoded, strict=True):
+        for column, target in tokens.mentions:
+            said = tokenizer.decode(tokens.ids[1 : column + 1]).lower()
+            assert said.endswith((")", "s", *(name.lower() for name in question["names"])))
+            assert 0 <= target < len(targets)
+            found += 1
+    assert found >= len(encoded)
