@@ -110,8 +110,8 @@ def _answers(
 
 
 def _noise(share: float, count: int) -> float:
-    """Two standard errors of a share: what sampling alone may move it by."""
-    return 2 * math.sqrt(max(share * (1 - share), 0.25 / count) / count)
+    """Two standard errors of the difference of two shares: what sampling alone may move one against the other by."""
+    return 2 * math.sqrt(2 * max(share * (1 - share), 0.25 / count) / count)
 
 
 def swap(

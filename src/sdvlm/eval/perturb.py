@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdvlm.types import DepthKind, DepthMap, RgbdFrame, SdvlmError
 
@@ -17,6 +18,8 @@ __all__ = [
     "with_shuffled_depth",
     "without_depth",
 ]
+
+Index = NDArray[np.intp]
 
 
 def without_depth(frame: RgbdFrame) -> RgbdFrame:
@@ -49,15 +52,21 @@ def with_shuffled_depth(frame: RgbdFrame, rng: np.random.Generator, cells: int =
     Where the size does not divide, a block is stretched by nearest neighbour to the place it goes to.
     """
     values = _depth(frame).values
-    height, width = values.shape
+    if min(values.shape) < cells:
+        raise SdvlmError(f"{frame.name}: {frame.size} pixels cannot be cut into {cells} x {cells} blocks")
     source = rng.permutation(cells * cells)
-    row, column = _cell_of_pixel(height, cells), _cell_of_pixel(width, cells)
-    within_row = (np.arange(height) + 0.5) * cells / height - row
-    within_column = (np.arange(width) + 0.5) * cells / width - column
+    row, column = _cell_of_pixel(values.shape[0], cells), _cell_of_pixel(values.shape[1], cells)
     from_cell = source[row[:, None] * cells + column[None, :]]  # [H, W]
-    take_row = ((from_cell // cells + within_row[:, None]) * height / cells).astype(int)
-    take_column = ((from_cell % cells + within_column[None, :]) * width / cells).astype(int)
+    take_row = _stretched(row[:, None], from_cell // cells, np.arange(values.shape[0])[:, None])
+    take_column = _stretched(column[None, :], from_cell % cells, np.arange(values.shape[1])[None, :])
     return replace(frame, depth=replace(_depth(frame), values=values[take_row, take_column]))
+
+
+def _stretched(cell: Index, from_cell: Index, pixel: Index) -> Index:
+    """The pixel of ``from_cell`` that comes to stand at ``pixel`` of ``cell``, along one axis."""
+    start = np.searchsorted(cell.ravel(), np.arange(cell.max() + 1))
+    length = np.bincount(cell.ravel())
+    return np.asarray(start[from_cell] + (2 * (pixel - start[cell]) + 1) * length[from_cell] // (2 * length[cell]))
 
 
 def as_disparity(frame: RgbdFrame, scale: float = 3.0, shift: float = 0.5) -> RgbdFrame:
@@ -74,7 +83,7 @@ def as_disparity(frame: RgbdFrame, scale: float = 3.0, shift: float = 0.5) -> Rg
     )
 
 
-def _cell_of_pixel(length: int, cells: int) -> np.ndarray:
+def _cell_of_pixel(length: int, cells: int) -> Index:
     return np.asarray((np.arange(length) + 0.5) * cells / length, dtype=int)
 
 
