@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,38 +21,38 @@ def ask(
         typer.Option(help="Depth file, 'none', or an estimator: short name, hub id or folder.", metavar="FILE|none|ID"),
     ] = "none",
     depth_scale: Annotated[
-        Optional[float],  # noqa: UP045 - typer reads this annotation at run time
+        float | None,
         typer.Option(help="Metres per stored unit; default 0.001 for integers, 1 for floats.", show_default=False),
     ] = None,
     depth_kind: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             help="metric, relative or disparity; default: what the file says, else metric.", show_default=False
         ),
     ] = None,
     depth_codec: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="sunrgbd or spatialbot, for files in those codes.", show_default=False),
     ] = None,
     resize_depth: Annotated[
         bool, typer.Option("--resize-depth", help="Accept depth of another size that shows the same view.")
     ] = False,
     camera: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="fx,fy,cx,cy in pixels (first pixel centre at 0,0), or a file.", show_default=False),
     ] = None,
     fov: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Horizontal field of view in degrees, instead of --camera.", show_default=False),
     ] = None,
     model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
     device: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="torch device; default the CPU for nano, else the first accelerator.", show_default=False),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 48,
     page: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Also write a self-contained HTML page there.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
