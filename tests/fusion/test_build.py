@@ -20,6 +20,7 @@ def _tokens(count, seed=0, dtype=torch.float32):
 
 def _trained(name, seed=0):
     """A fusion whose every parameter is away from its start."""
+    torch.manual_seed(seed)
     fusion = build_fusion(FusionConfig.preset(name), HIDDEN)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -59,7 +60,7 @@ def test_a_batch_of_pictures_equals_the_pictures_one_by_one(make_grid, name):
     tokens = [_tokens(3), 50 * _tokens(4, seed=1)]
     alone = torch.cat([fusion(t, g) for t, g in zip(tokens, grids, strict=True)])
     batch = fusion(torch.cat(tokens), DepthGrid.concatenate(grids))
-    torch.testing.assert_close(batch, alone, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(batch, alone, rtol=1e-4, atol=1e-3)  # of norms up to 200
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,17 +1,18 @@
 """Depth map to token boxes: area-weighted pooling that ignores unknown pixels.
 
-A summed-area table read at fractional positions integrates a map of constant-valued pixels exactly, so a box may end
-inside a pixel. Never bilinear: that would invent depths between foreground and background.
+Pixels are constant-valued squares and a box weighs each by the area it covers of it, so a box may end inside a pixel.
+Never bilinear: that would invent depths between foreground and background.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sdvlm.fusion.depth_grid import DepthGrid, kind_code
-from sdvlm.geometry.project import camera_rays
 from sdvlm.types import Camera, DepthKind, DepthMap, SdvlmError
 
 __all__ = ["pool_depth"]
@@ -66,61 +67,90 @@ def _statistics(
     depth: DepthMap | None, boxes: Array, spatial: NDArray[np.bool_], camera: Camera | None
 ) -> dict[str, Array]:
     nothing = np.full(len(boxes), np.nan)
-    names = ("z", "z_min", "z_max", "z_std", "x", "y")
     if depth is None or not depth.valid.any():
+        names = ("z", "z_min", "z_max", "z_std", "x", "y")
         return dict.fromkeys(names, nothing) | {"valid": np.zeros(len(boxes))}
-    known = depth.valid
-    middle = float(np.mean(depth.values[known], dtype=np.float64))  # centring keeps the variance well conditioned
-    values = np.where(known, depth.values.astype(np.float64) - middle, 0.0)
-    layers = [known.astype(np.float64), values, values**2]
-    if camera is not None and depth.kind is DepthKind.METRIC:
-        points = camera_rays(camera)[..., :2] * np.where(known, depth.values, 0.0)[..., None]
-        layers += [points[..., 0], points[..., 1]]
-    sums = _box_integrals(np.stack(layers, axis=-1), boxes)
-    area, box_area = sums[:, 0], (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    middle = float(np.mean(depth.values[depth.valid], dtype=np.float64))  # centring keeps the variance well conditioned
+    known = depth.valid.astype(np.float64)
+    values = np.where(depth.valid, depth.values.astype(np.float64) - middle, 0.0)
+    spans = _Spans.of(boxes, depth.size)
+    area, box_area = spans.integrals(known), (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     low, high = _box_extremes(np.asarray(depth.values), boxes)
     has = spatial & (area > _EDGE) & np.isfinite(low)
+
+    def mean(integrals: Array) -> Array:
+        return np.where(has, integrals / area, np.nan)
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = np.where(has[:, None], sums[:, 1:] / area[:, None], np.nan)
-        valid = np.where(has, np.clip(area / box_area, 0.0, 1.0), 0.0)
-    out = {"z": means[:, 0] + middle, "z_min": np.where(has, low, np.nan), "z_max": np.where(has, high, np.nan)}
-    out["z_std"] = np.sqrt(np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0))
-    out["x"], out["y"] = (means[:, 2], means[:, 3]) if means.shape[1] > 2 else (nothing, nothing)
-    return out | {"valid": valid}
+        centred = mean(spans.integrals(values))
+        out = {"z": centred + middle, "z_min": np.where(has, low, np.nan), "z_max": np.where(has, high, np.nan)}
+        out["z_std"] = np.sqrt(np.maximum(mean(spans.integrals(values**2)) - centred**2, 0.0))
+        out["valid"] = np.where(has, np.clip(area / box_area, 0.0, 1.0), 0.0)
+        out["x"] = out["y"] = nothing
+        if camera is not None and depth.kind is DepthKind.METRIC:
+            for name, rays in zip("xy", _axis_rays(camera), strict=True):
+                weighed = spans.weighed(name, rays)  # x of a point is its z times the ray of its column
+                out[name] = mean(weighed.integrals(values) + middle * weighed.integrals(known))
+    return out
 
 
-def _box_integrals(layers: Array, boxes: Array) -> Array:
-    """(H, W, L) piecewise-constant layers integrated over (N, 4) boxes, zero outside: (N, L)."""
-    height, width, count = layers.shape
-    table = np.zeros((height + 1, width + 1, count))
-    table[1:, 1:] = layers.cumsum(axis=0).cumsum(axis=1)
+def _axis_rays(camera: Camera) -> tuple[Array, Array]:
+    """(W,) ray x of each column of pixels and (H,) ray y of each row, at z = 1."""
+    x, y = (np.arange(length, dtype=np.float64) + 0.5 for length in camera.size)
+    return np.asarray((x - camera.cx) / camera.fx), np.asarray((y - camera.cy) / camera.fy)
 
-    def corner(x: Array, y: Array) -> Array:
-        x, y = np.clip(x, 0, width), np.clip(y, 0, height)
-        x0, y0 = np.minimum(x.astype(int), width - 1), np.minimum(y.astype(int), height - 1)
-        fx, fy = (x - x0)[:, None], (y - y0)[:, None]
-        top = table[y0, x0] * (1 - fx) + table[y0, x0 + 1] * fx
-        bottom = table[y0 + 1, x0] * (1 - fx) + table[y0 + 1, x0 + 1] * fx
-        return np.asarray(top * (1 - fy) + bottom * fy)
 
-    left, top, right, bottom = boxes.T
-    return corner(right, bottom) - corner(left, bottom) - corner(right, top) + corner(left, top)
+@dataclass(frozen=True)
+class _Spans:
+    """Boxes as spans of columns times spans of rows. A token grid shares a few dozen of each among all its boxes, so
+    that two matrix products integrate a map over every box, without the cancellation of a summed-area table.
+
+    Args:
+        columns: (I, W) how much of each column of pixels each different span covers.
+        rows: (J, H) the same of rows.
+        column_of, row_of: (N,) the spans of each box.
+    """
+
+    columns: Array
+    rows: Array
+    column_of: NDArray[np.intp]
+    row_of: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, boxes: Array, size: tuple[int, int]) -> _Spans:
+        """Of (N, 4) boxes on a picture of ``size`` (width, height); what lies outside covers nothing."""
+        (columns, column_of), (rows, row_of) = (_coverage(boxes[:, i::2], length) for i, length in enumerate(size))
+        return cls(columns, rows, column_of, row_of)
+
+    def weighed(self, axis: str, weights: Array) -> _Spans:
+        """With each column ("x") or row ("y") of pixels counted ``weights`` times."""
+        return replace(self, columns=self.columns * weights) if axis == "x" else replace(self, rows=self.rows * weights)
+
+    def integrals(self, values: Array) -> Array:
+        """(N,) integral over each box of an (H, W) map of constant-valued pixels."""
+        return np.asarray((self.rows @ (values @ self.columns.T))[self.row_of, self.column_of])
+
+
+def _coverage(spans: Array, length: int) -> tuple[Array, NDArray[np.intp]]:
+    """(S, length) how much of each pixel each different span covers, and (N,) which of them each span is."""
+    different, index = np.unique(spans, axis=0, return_inverse=True)
+    pixel = np.arange(length)
+    covered = np.minimum(different[:, 1:], pixel + 1) - np.maximum(different[:, :1], pixel)
+    return np.maximum(covered, 0.0), index.reshape(-1)
 
 
 def _box_extremes(values: NDArray[np.float32], boxes: Array) -> tuple[Array, Array]:
-    """Smallest and largest known value among the pixels each box touches; inf and -inf where there is none."""
+    """Smallest and largest known value among the pixels each box touches; NaN where there is none."""
     height, width = values.shape
     start = np.clip(np.floor(boxes[:, :2] + _EDGE), 0, [width, height]).astype(int)
     stop = np.clip(np.ceil(boxes[:, 2:] - _EDGE), 0, [width, height]).astype(int)
-    low, high = np.full(len(boxes), np.inf), np.full(len(boxes), -np.inf)
-    below = np.pad(np.where(np.isnan(values), np.inf, values), ((0, 0), (0, 1)), constant_values=np.inf)
-    above = np.pad(np.where(np.isnan(values), -np.inf, values), ((0, 0), (0, 1)), constant_values=-np.inf)
+    low, high = np.full(len(boxes), np.nan), np.full(len(boxes), np.nan)
     filled = (stop > start).all(axis=1)
     rows, member = np.unique(np.stack([start[:, 1], stop[:, 1]], axis=1), axis=0, return_inverse=True)
     for index, (first, last) in enumerate(rows):  # boxes of one token row share their rows of pixels
         who = np.flatnonzero(filled & (member.reshape(-1) == index))
         if len(who):
             edges = np.stack([start[who, 0], stop[who, 0]], axis=1).reshape(-1)
-            low[who] = np.minimum.reduceat(below[first:last].min(axis=0), edges)[::2]
-            high[who] = np.maximum.reduceat(above[first:last].max(axis=0), edges)[::2]
+            for extreme, out in ((np.fmin, low), (np.fmax, high)):  # these pass over NaN
+                out[who] = extreme.reduceat(np.append(extreme.reduce(values[first:last], axis=0), np.nan), edges)[::2]
     return low, high
