@@ -53,7 +53,7 @@ def test_losses_and_gradients_equal_those_of_separate_samples(
     parameters += list(fusion.parameters())
 
     vlm.model.language_model.set_attn_implementation(register())
-    fast = image_token_losses(vlm, fusion, features, depth, rows)[:2]
+    fast = image_token_losses(vlm, fusion, features, depth, [rows])[:2]
     fast_grads = torch.autograd.grad(sum(fast), parameters)
     vlm.model.language_model.set_attn_implementation("eager")
     slow = separate_losses(vlm, fusion, features, depth, rows, 4)

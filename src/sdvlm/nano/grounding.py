@@ -65,6 +65,9 @@ def grounding_loss(
         cache: keys of the B pictures' prefixes, P tokens each.
         rows, columns: (M,) which row and which token of it names something.
         targets: (M, 5, P) from :func:`grounding_targets`.
+
+    Returns:
+        (M, 5) cross-entropy of each head for each mention.
     """
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -86,4 +89,4 @@ def grounding_loss(
     scores = [torch.einsum("mhw,mhpw->mhp", asked, keys) * attention.scaling for keys in (far, near)]
     scores[1] = scores[1].masked_fill(~seen[:, None], -torch.inf)
     log_share = torch.cat(scores, dim=-1).log_softmax(-1)[..., :prefix]
-    return -(targets * log_share).sum(-1).mean()
+    return -(targets * log_share).sum(-1)

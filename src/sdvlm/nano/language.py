@@ -84,17 +84,22 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Tensor], pad_id
 
 
 def image_token_losses(
-    vlm: LlavaForConditionalGeneration, fusion: nn.Module, features: Tensor, packed_depth: Tensor, batch: QuestionRows
+    vlm: LlavaForConditionalGeneration,
+    fusion: nn.Module,
+    features: Tensor,
+    packed_depth: Tensor,
+    batches: list[QuestionRows],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of the answers and of the grounding, given the tower's features.
 
     Args:
         features: (B, N, Dv) patch features of the tower.
         packed_depth: (B, N, C) packed depth grids, all NaN depth for pictures without.
-        batch: B * Q questions, the Q of one picture together.
+        batches: questions, in each of them as many of every picture, those of one picture together. Several batches of
+            like lengths waste less padding than one.
 
     Returns:
-        mean answer loss per token; mean grounding loss; (B * Q,) mean answer loss of each question, detached.
+        mean answer loss per token; mean grounding loss; mean answer loss of each question, detached, in order.
     """
     count, tokens, _ = features.shape
     image = vlm.model.multi_modal_projector(features).flatten(0, 1)  # [B * N, D]
@@ -104,16 +109,20 @@ def image_token_losses(
     embed = model.get_input_embeddings()
     first = embed(torch.full((count, 1), vlm.config.get_text_config().bos_token_id))
     cache = model(inputs_embeds=torch.cat([first, image.to(first.dtype)], dim=1), use_cache=True).past_key_values
-    prefix = 1 + tokens
-    positions = prefix + torch.arange(batch.ids.shape[1])[None]
-    out = model(
-        input_ids=batch.ids, position_ids=positions, use_cache=False, output_hidden_states=True, shared_prefix=cache
-    )
-    asked = batch.labels >= 0
-    logits = vlm.lm_head(out.last_hidden_state[asked]).float()
-    per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
-    where = asked.nonzero()[:, 0]
-    per_row = torch.zeros(len(batch.ids)).index_add_(0, where, per_token.detach()) / asked.sum(1).clamp(min=1)
-    hidden = out.hidden_states[GROUNDING_LAYER]
-    grounding = grounding_loss(model, GROUNDING_LAYER, hidden, cache, batch.rows, batch.columns, batch.targets)
-    return per_token.mean(), grounding, per_row
+    answers, grounding, per_row = [], [], []
+    for batch in batches:
+        positions = 1 + tokens + torch.arange(batch.ids.shape[1])[None]
+        out = model(
+            input_ids=batch.ids, position_ids=positions, use_cache=False, output_hidden_states=True, shared_prefix=cache
+        )
+        asked = batch.labels >= 0
+        logits = vlm.lm_head(out.last_hidden_state[asked]).float()
+        per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
+        answers.append(per_token)
+        total = torch.zeros(len(batch.ids)).index_add_(0, asked.nonzero()[:, 0], per_token.detach())
+        per_row.append(total / asked.sum(1).clamp(min=1))
+        hidden = out.hidden_states[GROUNDING_LAYER]
+        grounding.append(
+            grounding_loss(model, GROUNDING_LAYER, hidden, cache, batch.rows, batch.columns, batch.targets)
+        )
+    return torch.cat(answers).mean(), torch.cat(grounding).mean(), torch.cat(per_row)

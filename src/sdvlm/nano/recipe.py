@@ -18,7 +18,7 @@ class Recipe:
     """sizes of the model"""
     shard: ShardConfig = field(default_factory=ShardConfig)
     """what a shard of data holds"""
-    shards: int = 64
+    shards: int = 128
     """shards of training data; shard i is made from seed ``data_seed + i``"""
     data_seed: int = 1_000_000
     """first seed of the training rooms; held-out rooms have seeds below"""
@@ -30,12 +30,14 @@ class Recipe:
     """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
-    steps: int = 6_000
+    steps: int = 4_800
     """optimiser steps of the second stage (answers)"""
     pictures: int = 4
     """pictures a step in the second stage"""
     questions: int = 24
     """questions of each picture in a step"""
+    buckets: int = 4
+    """batches of like length that a step's questions are cut into, to waste less padding"""
     lr: float = 2e-3
     """peak learning rate of the second stage"""
     weight_decay: float = 0.02
@@ -46,5 +48,5 @@ class Recipe:
     """share of pictures shown without depth in the second stage; 1 trains the control without depth"""
     noisy_depth: float = 0.25
     """share of pictures whose depth gets noise and holes in the second stage"""
-    grounding_weight: float = 0.5
+    grounding_weight: float = 1.0
     """weight of the grounding loss at the start; falls to a tenth of it over training"""

@@ -16,7 +16,7 @@ from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.config import build_vlm
 from sdvlm.nano.encode import FAMILIES, encode_frame
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.language import EncodedQuestion, collate_rows, image_token_losses
+from sdvlm.nano.language import EncodedQuestion, QuestionRows, collate_rows, image_token_losses
 from sdvlm.nano.optimise import run_steps, save_whole
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
@@ -65,29 +65,30 @@ def train_language(
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         chosen = [usable[i] for i in rng.integers(len(usable), size=recipe.pictures)]
-        questions, targets, depth = [], [], []
+        questions: list[list[tuple[EncodedQuestion, Tensor]]] = []
+        depth = []
         for index in chosen:
             if index not in encoded:
                 encoded[index] = encode_frame(frames[index], tokenizer)
-            of_frame, of_target = encoded[index]
+            of_frame, targets = encoded[index]
             picked = rng.choice(len(of_frame), recipe.questions, replace=len(of_frame) < recipe.questions)
-            questions += [of_frame[i] for i in picked]
-            targets += [of_target] * recipe.questions
+            in_order = sorted((of_frame[i] for i in picked), key=lambda question: len(question.ids))
+            questions.append([(question, targets) for question in in_order])
             packed, draw = torch.from_numpy(frames[index].depth), rng.random()
             if draw < recipe.depth_dropout:
                 packed = drop_depth(packed)
             elif draw > 1 - recipe.noisy_depth:
                 packed = worsen_depth(packed, rng)
             depth.append(packed)
-        rows = collate_rows(questions, targets, special_id(tokenizer, "<pad>"))
+        batches = like_lengths(questions, recipe.buckets, special_id(tokenizer, "<pad>"))
         with torch.autocast("cpu", torch.bfloat16):
-            answer, grounding, per_row = image_token_losses(
-                vlm, fusion, features[chosen].float(), torch.stack(depth), rows
-            )
+            seen, pooled = features[chosen].float(), torch.stack(depth)
+            answer, grounding, per_row = image_token_losses(vlm, fusion, seen, pooled, batches)
+        family_of = torch.cat([rows.family for rows in batches])
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         report = {"answer": float(answer.detach()), "ground": float(grounding.detach())}
         for family, name in enumerate(FAMILIES):
-            of_family = per_row[rows.family == family]
+            of_family = per_row[family_of == family]
             report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
         return answer + weight * grounding, report
 
@@ -96,6 +97,18 @@ def train_language(
         if step % 500 == 0:
             save_model(vlm, fusion, path.with_name("snapshot.safetensors"))
     save_model(vlm, fusion, path)
+
+
+def like_lengths(
+    questions: list[list[tuple[EncodedQuestion, Tensor]]], buckets: int, pad_id: int
+) -> list[QuestionRows]:
+    """Each picture's questions, sorted by length, cut into as many batches; every batch holds all pictures."""
+    size = len(questions[0]) // buckets
+    cuts = [[of_picture[start : start + size] for of_picture in questions] for start in range(0, size * buckets, size)]
+    return [
+        collate_rows([question for part in cut for question, _ in part], [t for part in cut for _, t in part], pad_id)
+        for cut in cuts
+    ]
 
 
 def save_model(vlm: nn.Module, fusion: nn.Module, path: Path) -> None:
