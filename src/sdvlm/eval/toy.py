@@ -35,7 +35,7 @@ __all__ = [
     "answer_logits",
     "draw",
     "packed_grid",
-    "score_fusion",
+    "score_model",
     "tiny_llava",
     "train_toy",
     "with_new_depth",
@@ -264,10 +264,16 @@ class ToyScore:
         return ControlResult(name, self.given, 0.90, self.given >= 0.90 and blind <= 0.60, why)
 
 
-def score_fusion(fusion: FusionConfig | None, task: Task, training: Training | None = None, name: str = "") -> ToyScore:
-    """T8 for one fusion and task: train, then answer with true, shuffled and no depth."""
-    model = train_toy(fusion, task, training)
+def score_model(model: DepthVLM, task: Task, name: str = "") -> ToyScore:
+    """T8 for a trained toy model: answer with true, shuffled and no depth.
+
+    Args:
+        model: from :func:`train_toy`, on this task.
+        task: see :func:`draw`.
+        name: to report it under; default: its fusion's.
+    """
     absent = accuracy(model, task, "none")
+    fusion = model.config.fusion_settings
     if fusion is None:
         return ToyScore("none", task, False, math.nan, math.nan, absent)
     metric = fusion.kinds == frozenset({DepthKind.METRIC})

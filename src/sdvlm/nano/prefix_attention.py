@@ -1,4 +1,4 @@
-"""Attention of many questions to one shared prefix, for training: no copy of the prefix's keys and values.
+"""Attention of question rows to their pictures' prefixes, for training: no copy of the prefix's keys and values.
 
 Registered with transformers under a name of its own and chosen by the nano trainer. Without ``shared_prefix`` among the
 call's keywords it is the stock scaled-dot-product attention.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAME", "prefix_layer", "register"]
 
-NAME = "sdvlm_shared_prefix"
+NAME = "sdvlm_question_rows"
 
 
 def register() -> str:
