@@ -1,0 +1,64 @@
+"""Timing things side by side: alternating, warmed up, with their spread."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdvlm.types import SdvlmError
+
+__all__ = ["Timing", "alternate", "ratio"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall seconds of each repeat of one thing."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle repeat."""
+        return statistics.median(self.seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Median and range, in seconds."""
+        return {
+            "median_s": _figures(self.median),
+            "min_s": _figures(min(self.seconds)),
+            "max_s": _figures(max(self.seconds)),
+            "repeats": len(self.seconds),
+        }
+
+
+def alternate(tasks: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1) -> dict[str, Timing]:
+    """Time tasks in turns (a, b, a, b, ...), so that a machine that slows down slows all of them.
+
+    Args:
+        tasks: what to time, by name.
+        repeats: timed turns, at least 1.
+        warmup: turns before those, not timed.
+    """
+    if repeats < 1:
+        raise SdvlmError(f"a bench needs at least one repeat; got {repeats}")
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn in range(-warmup, repeats):
+        for name, task in tasks.items():
+            started = time.perf_counter()
+            task()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def ratio(over: Timing, under: Timing) -> dict[str, float]:
+    """``over`` divided by ``under``, turn by turn: median and range."""
+    ratios = [a / b for a, b in zip(over.seconds, under.seconds, strict=True)]
+    return {"median": _figures(statistics.median(ratios)), "min": _figures(min(ratios)), "max": _figures(max(ratios))}
+
+
+def _figures(value: float) -> float:
+    return float(f"{value:.4g}")

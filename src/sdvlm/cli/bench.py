@@ -1,0 +1,60 @@
+"""``sdvlm bench``: the performance figures, side by side with a baseline in the same run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["bench"]
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="answer, controls, dpe, render or startup.")],
+    questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
+    model: Annotated[str | None, typer.Option(help="controls: ask a model instead: 'nano', folder or id.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure. Every result names the command, the hardware and the versions it was measured with."""
+    from sdvlm.bench import BENCHES, run_bench
+
+    what = BENCHES[name][1] if name in BENCHES else ""
+    if what:
+        typer.echo(f"measuring {what} ...", err=True)
+    result = run_bench(name, questions=questions, repeats=repeats, seeds=seeds, model=model)
+    if out is not None:
+        from sdvlm.bench.document import write_document
+
+        write_document(result, out)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    """Figures a line each, tables as tables; where it was measured last."""
+    for key, value in result.items():
+        if key in ("bench", "command", "date", "hardware", "versions"):
+            continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            typer.echo(f"{key}:")
+            for row in value:
+                typer.echo("  " + "  ".join(str(cell) for cell in row.values()))
+        elif isinstance(value, dict):
+            typer.echo(f"{key}:")
+            for name, part in value.items():
+                typer.echo(f"  {name}: {_inline(part)}")
+        else:
+            typer.echo(f"{key}: {value}")
+    machine = result["hardware"]
+    typer.echo(f"on {machine['cpu']}, {machine['cores']} cores, {machine['torch_threads']} torch threads")
+
+
+def _inline(value: Any) -> str:
+    return ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
