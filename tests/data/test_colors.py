@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdvlm.data.colors import color_words, instance_colors, srgb_to_lab
-from sdvlm.scenes.palette import COLORS, PLASTIC, pick_color
+from sdvlm.data.colors import color_words, instance_colors
+from sdvlm.scenes.palette import COLORS, PLASTIC, pick_color, srgb_to_lab
 from sdvlm.scenes.scene import SceneMesh
 
 

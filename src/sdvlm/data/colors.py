@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sdvlm.scenes.palette import COLORS, srgb_to_linear
+from sdvlm.scenes.palette import COLORS, color_distances
 from sdvlm.scenes.scene import SceneMesh
 
-__all__ = ["ColorWords", "color_words", "instance_colors", "srgb_to_lab"]
+__all__ = ["ColorWords", "color_words", "instance_colors"]
 
 _NAMES = tuple(COLORS)
 
@@ -31,16 +31,6 @@ class ColorWords:
 
     name: str | None
     possible: frozenset[str]
-
-
-def srgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """CIELAB (D65 white) of sRGB colours. ``rgb``: (..., 3) uint8. Returns (..., 3): L 0..100, a, b (IEC 61966-2-1)."""
-    to_xyz = np.array(
-        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-    )
-    xyz = srgb_to_linear(rgb) @ to_xyz.T / to_xyz.sum(axis=1)
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
 def color_words(
@@ -62,8 +52,7 @@ def color_words(
     total = float(weights.sum())
     if total <= 0:
         return ColorWords(None, frozenset(_NAMES))
-    prototypes = srgb_to_lab(np.array(list(COLORS.values()), dtype=np.uint8))
-    distance = np.linalg.norm(srgb_to_lab(rgb)[:, None] - prototypes, axis=-1)  # (n, colours)
+    distance = color_distances(rgb)  # (n, colours)
     near = distance * margin <= distance.min(axis=1, keepdims=True)
     plain = near & (near.sum(axis=1, keepdims=True) == 1)
     plain_share, near_share = weights @ plain / total, weights @ near / total

@@ -20,12 +20,12 @@ tags: [depth, spatial reasoning]
 
 # sdvlm nano
 
-A LLaVA of {parameters:.1f} million parameters (CLIP-style tower, {image_tokens} image tokens, Llama-style language model,
-a tokenizer of its own, {megabytes:.1f} MB in half precision) with a point-map depth fusion. It answers the eight MSMU
-kinds of question about a picture, a depth map in metres and a camera.
+A LLaVA of {parameters:.1f} million parameters (CLIP-style tower, {image_tokens} image tokens, Llama-style language
+model, a tokenizer of its own, {megabytes:.1f} MB in half precision) with a point-map depth fusion. It answers the
+eight MSMU kinds of question about a picture, a depth map in metres and a camera.
 
-**It was trained on procedurally drawn rooms and nothing else. It has never seen a photograph; on photographs its answers
-may be wrong.** It is a test article and a demonstration of the chain, not a measuring device.
+**It was trained on procedurally drawn rooms and nothing else. It has never seen a photograph; on photographs its
+answers may be wrong.** It is a test article and a demonstration of the chain, not a measuring device.
 """
 
 _SCORES = """\

@@ -19,10 +19,12 @@ __all__ = [
     "PLASTIC",
     "WOOD",
     "Color",
+    "color_distances",
     "color_names",
     "is_plainly",
     "pick_color",
     "shade",
+    "srgb_to_lab",
     "srgb_to_linear",
 ]
 
@@ -85,8 +87,8 @@ def srgb_to_linear(rgb: ArrayLike) -> NDArray[np.float64]:
     return np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
 
 
-def _lab(rgb: ArrayLike) -> NDArray[np.float64]:
-    """sRGB (..., 3) 0..255 to CIE L*a*b* under D65."""
+def srgb_to_lab(rgb: ArrayLike) -> NDArray[np.float64]:
+    """sRGB (..., 3) 0..255 to CIE L*a*b* under D65 (IEC 61966-2-1): L 0..100, a, b."""
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = srgb_to_linear(rgb) @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
@@ -94,17 +96,17 @@ def _lab(rgb: ArrayLike) -> NDArray[np.float64]:
 
 
 _NAMES = tuple(COLORS)
-_PROTOTYPES = _lab(np.array(list(COLORS.values())))
+_PROTOTYPES = srgb_to_lab(np.array(list(COLORS.values())))
 
 
-def _distances(rgb: ArrayLike) -> NDArray[np.float64]:
+def color_distances(rgb: ArrayLike) -> NDArray[np.float64]:
     """(..., 11) distance of colours (..., 3) to every prototype."""
-    return np.asarray(np.linalg.norm(_lab(rgb)[..., None, :] - _PROTOTYPES, axis=-1))
+    return np.asarray(np.linalg.norm(srgb_to_lab(rgb)[..., None, :] - _PROTOTYPES, axis=-1))
 
 
 def color_names(rgb: ArrayLike) -> list[str]:
     """Name of the nearest prototype for each sRGB colour of an (N, 3) array, 0..255."""
-    return [_NAMES[index] for index in _distances(np.atleast_2d(rgb)).argmin(axis=-1)]
+    return [_NAMES[index] for index in color_distances(np.atleast_2d(rgb)).argmin(axis=-1)]
 
 
 def pick_color(rng: np.random.Generator, weights: Mapping[str, float], name: str | None = None) -> Color:
@@ -122,7 +124,7 @@ def pick_color(rng: np.random.Generator, weights: Mapping[str, float], name: str
 
 def is_plainly(rgb: ArrayLike, name: str) -> bool:
     """Whether one sRGB colour lies clearly nearer to the named prototype than to any other."""
-    distance, own = _distances(rgb), _NAMES.index(name)
+    distance, own = color_distances(rgb), _NAMES.index(name)
     return bool(distance[own] <= _MARGIN * np.delete(distance, own).min())
 
 
