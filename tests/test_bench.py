@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,13 @@ def test_tasks_are_timed_in_turns_after_a_warm_up():
     times = alternate({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, repeats=2, warmup=1)
     assert "".join(said) == "ababab"
     assert [len(times[name].seconds) for name in "ab"] == [2, 2]
+
+
+def test_a_short_task_is_done_often_and_its_time_is_the_mean():
+    said = []
+    times = alternate({"a": lambda: said.append("a"), "b": lambda: time.sleep(0.02)}, 1, warmup=0, often={"b": 4})
+    assert said == ["a"]
+    assert 0.02 <= times["b"].median < 0.06
 
 
 def test_a_ratio_is_taken_turn_by_turn():

@@ -34,23 +34,28 @@ class Timing:
         }
 
 
-def alternate(tasks: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1) -> dict[str, Timing]:
+def alternate(
+    tasks: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1, often: Mapping[str, int] | None = None
+) -> dict[str, Timing]:
     """Time tasks in turns (a, b, a, b, ...), so that a machine that slows down slows all of them.
 
     Args:
         tasks: what to time, by name.
         repeats: timed turns, at least 1.
         warmup: turns before those, not timed.
+        often: how many times in a row a short task is done each turn; its time is the mean.
     """
     if repeats < 1:
         raise SdvlmError(f"a bench needs at least one repeat; got {repeats}")
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(-warmup, repeats):
         for name, task in tasks.items():
+            times = (often or {}).get(name, 1)
             started = time.perf_counter()
-            task()
+            for _ in range(times):
+                task()
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append((time.perf_counter() - started) / times)
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 

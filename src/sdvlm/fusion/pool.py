@@ -127,8 +127,13 @@ class _Spans:
         return replace(self, columns=self.columns * weights) if axis == "x" else replace(self, rows=self.rows * weights)
 
     def integrals(self, values: Array) -> Array:
-        """(N,) integral over each box of an (H, W) map of constant-valued pixels."""
-        return np.asarray((self.rows @ (values @ self.columns.T))[self.row_of, self.column_of])
+        """(N,) integral over each box of an (H, W) map of constant-valued pixels.
+
+        Multiplied by torch: NumPy's own threads would fight with the model's, and know nothing of loader workers.
+        """
+        rows, columns = torch.from_numpy(self.rows), torch.from_numpy(self.columns)
+        table = rows @ (torch.from_numpy(values) @ columns.T)
+        return np.asarray(table.numpy()[self.row_of, self.column_of])
 
 
 def _coverage(spans: Array, length: int) -> tuple[Array, NDArray[np.intp]]:
