@@ -1,7 +1,7 @@
 """Score the nano model on held-out rooms: ``python -m sdvlm.nano.evaluate OUT`` (OUT of ``sdvlm.nano.train``).
 
-Five rows on the same questions: with depth; the same model shown no depth; the same recipe trained without depth; depth
-shuffled among the tokens' pictures (a picture gets another one's depth); the best constant answer per kind of question.
+Five rows on the same questions: with depth; the same model with depth withheld; the same model given another picture's
+depth; the same recipe trained without depth; the best constant answer to each kind of question.
 """
 
 from __future__ import annotations

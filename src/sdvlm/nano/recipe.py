@@ -30,23 +30,27 @@ class Recipe:
     """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
-    steps: int = 4_800
-    """optimiser steps of the second stage (answers)"""
+    naming_steps: int = 4_000
+    """optimiser steps of the second stage (names to patches)"""
+    naming_lr: float = 2e-3
+    """peak learning rate of the second stage"""
+    steps: int = 3_400
+    """optimiser steps of the third stage (answers)"""
     pictures: int = 4
-    """pictures a step in the second stage"""
-    questions: int = 24
+    """pictures a step in the third stage; the second takes twice as many, with half the questions each"""
+    questions: int = 16
     """questions of each picture in a step"""
     buckets: int = 4
     """batches of like length that a step's questions are cut into, to waste less padding"""
     lr: float = 2e-3
-    """peak learning rate of the second stage"""
+    """peak learning rate of the third stage"""
     weight_decay: float = 0.02
     """AdamW, matrices only"""
     warmup: float = 0.05
     """share of the steps in which the learning rate rises; then it falls as a cosine to a fiftieth"""
     depth_dropout: float = 0.25
-    """share of pictures shown without depth in the second stage; 1 trains the control without depth"""
+    """share of pictures shown without depth in the third stage; 1 trains the control without depth"""
     noisy_depth: float = 0.25
-    """share of pictures whose depth gets noise and holes in the second stage"""
+    """share of pictures whose depth gets noise and holes in the third stage"""
     grounding_weight: float = 1.0
-    """weight of the grounding loss at the start; falls to a tenth of it over training"""
+    """weight of the grounding loss at the start of the third stage; falls to a tenth of it over training"""

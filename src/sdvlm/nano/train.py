@@ -21,7 +21,7 @@ from sdvlm.nano.export import export_checkpoint
 from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.tokenizer import train_tokenizer
-from sdvlm.nano.train_language import train_language
+from sdvlm.nano.train_language import train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
 
 log = logging.getLogger("sdvlm.nano.train")
@@ -63,14 +63,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the embedded nano model.")
     parser.add_argument("out", type=Path)
     parser.add_argument(
-        "--stage", choices=("data", "tower", "features", "with-depth", "without-depth", "all"), default="all"
+        "--stage", choices=("data", "tower", "features", "names", "with-depth", "without-depth", "all"), default="all"
     )
+    parser.add_argument("--start", type=Path, help="weights that the second stage starts from; default: the tower's")
     parser.add_argument("--workers", type=int, default=2)
-    for name in ("shards", "steps"):
+    for name in ("shards", "naming_steps", "steps"):
         parser.add_argument("--" + name.replace("_", "-"), type=int)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    given: dict[str, Any] = {n: getattr(args, n) for n in ("shards", "steps") if getattr(args, n)}
+    given: dict[str, Any] = {n: getattr(args, n) for n in ("shards", "naming_steps", "steps") if getattr(args, n)}
     recipe, out = replace(Recipe(), **given), args.out
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
@@ -86,12 +87,15 @@ def main(argv: list[str] | None = None) -> None:
     features = tower_features(recipe, out / "features.safetensors", out / "tower.safetensors", frames, tokenizer)
     if args.stage == "features":
         return
+    train_names(recipe, out / "names.safetensors", args.start or out / "tower.safetensors", frames, features, tokenizer)
+    if args.stage == "names":
+        return
     arms = {"with-depth": recipe, "without-depth": replace(recipe, depth_dropout=1.0)}
     for name, arm in arms.items():
         if args.stage in (name, "all"):
             (out / name).mkdir(exist_ok=True)
             weights = out / name / "weights.safetensors"
-            train_language(arm, weights, out / "tower.safetensors", frames, features, tokenizer)
+            train_language(arm, weights, out / "names.safetensors", frames, features, tokenizer)
             if not (out / name / "checkpoint").exists():
                 export_checkpoint(weights, out / "tokenizer.json", out / name / "checkpoint", recipe.config)
 

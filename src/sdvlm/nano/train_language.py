@@ -1,9 +1,10 @@
-"""Second stage: train projector, fusion and language model to answer, on the features of the finished tower."""
+"""Second and third stage, on the features of the finished tower: names find their things, then answers."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +17,20 @@ from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.config import build_vlm
 from sdvlm.nano.encode import FAMILIES, encode_frame
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.language import EncodedQuestion, QuestionRows, collate_rows, image_token_losses
+from sdvlm.nano.language import (
+    GROUNDING_LAYER,
+    EncodedQuestion,
+    QuestionRows,
+    collate_rows,
+    image_token_losses,
+    naming_loss,
+)
 from sdvlm.nano.optimise import run_steps, save_whole
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.tokenizer import special_id
 
-__all__ = ["train_language"]
+__all__ = ["train_language", "train_names"]
 
 
 def drop_depth(packed: Tensor) -> Tensor:
@@ -48,44 +56,90 @@ def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
     return out
 
 
-def train_language(
-    recipe: Recipe, path: Path, tower_path: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
+class QuestionSampler:
+    """Draws pictures and their questions as batches; a frame is encoded when it is first drawn."""
+
+    def __init__(self, frames: list[NanoFrame], tokenizer: Tokenizer, seed: list[int]) -> None:
+        self.frames, self.tokenizer, self.rng = frames, tokenizer, np.random.default_rng(seed)
+        self.usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= 8]
+        self.encoded: dict[int, tuple[list[EncodedQuestion], Tensor]] = {}
+
+    def draw(self, pictures: int, questions: int, buckets: int) -> tuple[list[int], list[QuestionRows]]:
+        """Indices of the frames drawn, and as many questions about each, cut into batches of like length."""
+        chosen = [self.usable[i] for i in self.rng.integers(len(self.usable), size=pictures)]
+        drawn: list[list[tuple[EncodedQuestion, Tensor]]] = []
+        for index in chosen:
+            if index not in self.encoded:
+                self.encoded[index] = encode_frame(self.frames[index], self.tokenizer)
+            of_frame, targets = self.encoded[index]
+            picked = self.rng.choice(len(of_frame), questions, replace=len(of_frame) < questions)
+            in_order = sorted((of_frame[i] for i in picked), key=lambda question: len(question.ids))
+            drawn.append([(question, targets) for question in in_order])
+        return chosen, like_lengths(drawn, buckets, special_id(self.tokenizer, "<pad>"))
+
+
+def build_for_training(recipe: Recipe, tokenizer: Tokenizer, start: Path, seed: int) -> tuple[Any, nn.Module]:
+    """Model and fusion, with the weights of ``start``: a tower's alone, or those of an earlier stage."""
+    torch.manual_seed(seed)
+    vlm = build_vlm(recipe.config, tokenizer)
+    fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
+    vlm.model.language_model.set_attn_implementation(register_prefix_attention())
+    weights = load_file(start)
+    if any(name.startswith("vlm.") for name in weights):
+        vlm.load_state_dict({k[4:]: v for k, v in weights.items() if k.startswith("vlm.")}, strict=False)
+        fusion.load_state_dict({k[7:]: v for k, v in weights.items() if k.startswith("fusion.")})
+        vlm.tie_weights()
+    else:
+        vlm.model.vision_tower.load_state_dict(weights)
+    return vlm, fusion
+
+
+def train_names(
+    recipe: Recipe, path: Path, start: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
 ) -> None:
-    """Second stage: answers. Writes all weights, the fusion's under ``fusion.``."""
+    """Second stage, shared by both arms: names find their things. Depth plays no part."""
     if path.exists():
         return
-    torch.manual_seed(recipe.seed + 1)
-    vlm = build_vlm(recipe.config, tokenizer)
-    vlm.model.vision_tower.load_state_dict(load_file(tower_path))
-    vlm.model.language_model.set_attn_implementation(register_prefix_attention())
-    fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
-    rng = np.random.default_rng(recipe.seed + 1)
-    encoded: dict[int, tuple[list[EncodedQuestion], Tensor]] = {}
-    usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= 8]
+    vlm, fusion = build_for_training(recipe, tokenizer, start, recipe.seed + 1)
+    sampler = QuestionSampler(frames, tokenizer, [recipe.seed, 1])
+
+    def loss_of(_: int) -> tuple[Tensor, dict[str, float]]:
+        chosen, batches = sampler.draw(2 * recipe.pictures, recipe.questions // 2, recipe.buckets)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = naming_loss(vlm, features[chosen].float(), batches)
+        return loss, {"ground": float(loss.detach())}
+
+    model = vlm.model.language_model
+    modules = [vlm.model.multi_modal_projector, model.embed_tokens, *model.layers[: GROUNDING_LAYER + 1]]
+    for step, _ in run_steps("names", recipe.naming_steps, modules, recipe.naming_lr, recipe, loss_of):
+        if step % 500 == 0:
+            save_model(vlm, fusion, path.with_name("names-snapshot.safetensors"))
+    save_model(vlm, fusion, path)
+
+
+def train_language(
+    recipe: Recipe, path: Path, start: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
+) -> None:
+    """Third stage: answers. Writes all weights, the fusion's under ``fusion.``."""
+    if path.exists():
+        return
+    vlm, fusion = build_for_training(recipe, tokenizer, start, recipe.seed + 2)
+    sampler = QuestionSampler(frames, tokenizer, [recipe.seed, 2])
+    rng = np.random.default_rng([recipe.seed, 3])
+
+    def depth_of(index: int) -> Tensor:
+        packed, draw = torch.from_numpy(frames[index].depth), rng.random()
+        if draw < recipe.depth_dropout:
+            return drop_depth(packed)
+        return worsen_depth(packed, rng) if draw > 1 - recipe.noisy_depth else packed
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        chosen = [usable[i] for i in rng.integers(len(usable), size=recipe.pictures)]
-        questions: list[list[tuple[EncodedQuestion, Tensor]]] = []
-        depth = []
-        for index in chosen:
-            if index not in encoded:
-                encoded[index] = encode_frame(frames[index], tokenizer)
-            of_frame, targets = encoded[index]
-            picked = rng.choice(len(of_frame), recipe.questions, replace=len(of_frame) < recipe.questions)
-            in_order = sorted((of_frame[i] for i in picked), key=lambda question: len(question.ids))
-            questions.append([(question, targets) for question in in_order])
-            packed, draw = torch.from_numpy(frames[index].depth), rng.random()
-            if draw < recipe.depth_dropout:
-                packed = drop_depth(packed)
-            elif draw > 1 - recipe.noisy_depth:
-                packed = worsen_depth(packed, rng)
-            depth.append(packed)
-        batches = like_lengths(questions, recipe.buckets, special_id(tokenizer, "<pad>"))
+        chosen, batches = sampler.draw(recipe.pictures, recipe.questions, recipe.buckets)
         with torch.autocast("cpu", torch.bfloat16):
-            seen, pooled = features[chosen].float(), torch.stack(depth)
+            seen, pooled = features[chosen].float(), torch.stack([depth_of(index) for index in chosen])
             answer, grounding, per_row = image_token_losses(vlm, fusion, seen, pooled, batches)
-        family_of = torch.cat([rows.family for rows in batches])
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
+        family_of = torch.cat([rows.family for rows in batches])
         report = {"answer": float(answer.detach()), "ground": float(grounding.detach())}
         for family, name in enumerate(FAMILIES):
             of_family = per_row[family_of == family]

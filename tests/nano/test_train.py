@@ -1,0 +1,37 @@
+"""The whole recipe at toy size: every stage runs, leaves its file, and is not run again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sdvlm.models.processor import DepthProcessor
+from sdvlm.models.wrapper import DepthVLM
+from sdvlm.nano import train
+from sdvlm.nano.config import NanoConfig
+from sdvlm.nano.frames import ShardConfig
+from sdvlm.nano.recipe import Recipe
+
+
+@pytest.fixture
+def toy_recipe(config: NanoConfig) -> Recipe:
+    shard = ShardConfig(rooms=12, frames_per_room=6, questions_per_frame=16)
+    steps = {"tower_cycles": ((2, 1e-3), (1, 1e-3)), "naming_steps": 2, "steps": 2, "vocab_size": 800}
+    return replace(Recipe(), config=config, shard=shard, shards=1, tower_batch=2, pictures=2, questions=8, **steps)
+
+
+def test_the_recipe_runs_through_and_an_interrupted_run_goes_on(
+    tmp_path: Path, toy_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "Recipe", lambda: toy_recipe)
+    train.main([str(tmp_path), "--workers", "1"])
+    for arm in ("with-depth", "without-depth"):
+        model = DepthVLM.from_pretrained(tmp_path / arm / "checkpoint")
+        assert model.fusion is not None
+        assert DepthProcessor.from_pretrained(tmp_path / arm / "checkpoint").tokenizer.eos_token == "<eos>"
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert not list(tmp_path.rglob("*.part"))
+    (tmp_path / "with-depth" / "weights.safetensors").unlink()
+    train.main([str(tmp_path), "--workers", "1"])
+    again = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert {path.name for path in again if again[path] != made.get(path)} <= {"weights.safetensors"}
