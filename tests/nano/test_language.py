@@ -9,6 +9,7 @@ from sdvlm.fusion.build import build_fusion
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.encode import encode_frame
+from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses, naming_loss
 from sdvlm.nano.prefix_attention import register
@@ -53,7 +54,7 @@ def test_losses_and_gradients_equal_those_of_separate_samples(
     parameters += list(fusion.parameters())
 
     vlm.model.language_model.set_attn_implementation(register())
-    fast = image_token_losses(vlm, fusion, features, depth, [rows])[:2]
+    fast = image_token_losses(vlm, fusion, features, depth, [rows], FactsHead(config.text_width))[:2]
     fast_grads = torch.autograd.grad(sum(fast), parameters)
     vlm.model.language_model.set_attn_implementation("eager")
     slow = separate_losses(vlm, fusion, features, depth, rows, 4)
@@ -72,7 +73,7 @@ def test_mentions_stand_where_the_name_ends(tokenizer: Tokenizer, frames: list[N
         for column, target in tokens.mentions:
             said = tokenizer.decode(tokens.ids[1 : column + 1]).lower()
             assert said.endswith((")", "s", *(name.lower() for name in question["names"])))
-            assert 0 <= target < len(targets)
+            assert 0 <= target < len(targets.attention) == len(targets.facts)
             found += 1
     assert found >= len(encoded)
 
@@ -86,6 +87,6 @@ def test_the_naming_loss_is_the_grounding_loss_of_the_whole_model(
     depth = torch.from_numpy(frames[0].depth)[None]
     features = torch.randn(1, config.image_tokens, config.vision_width)
     vlm.model.language_model.set_attn_implementation(register())
-    whole = image_token_losses(vlm, fusion, features, depth, [rows])[1]
+    whole = image_token_losses(vlm, fusion, features, depth, [rows], FactsHead(config.text_width))[1]
     torch.testing.assert_close(naming_loss(vlm, features, [rows]), whole)
     assert len(vlm.model.language_model.layers) == config.text_layers  # the model itself was not cut

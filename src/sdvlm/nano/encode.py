@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from sdvlm.data.categories import plural
 from sdvlm.data.schema import QuestionType
+from sdvlm.nano.facts import object_facts
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.grounding import grounding_targets
-from sdvlm.nano.language import EncodedQuestion
+from sdvlm.nano.language import EncodedQuestion, Targets
 from sdvlm.nano.tokenizer import special_id
 
 __all__ = ["FAMILIES", "encode_frame"]
@@ -21,14 +21,14 @@ __all__ = ["FAMILIES", "encode_frame"]
 FAMILIES = tuple(QuestionType)
 
 
-def encode_frame(frame: NanoFrame, tokenizer: Tokenizer) -> tuple[list[EncodedQuestion], Tensor]:
-    """The frame's questions, and the (K, 5, 1 + N) grounding targets their mentions point into.
+def encode_frame(frame: NanoFrame, tokenizer: Tokenizer) -> tuple[list[EncodedQuestion], Targets]:
+    """The frame's questions, and the targets of K named sets of objects that their mentions point into.
 
     Target 0 is "nothing of the kind here"; then one for each set of objects that is named.
     """
     side = round(frame.depth.shape[0] ** 0.5)
     nothing = grounding_targets(torch.zeros(side * side), side)
-    targets = [nothing]
+    targets, facts = [nothing], [object_facts(np.zeros(side * side, np.float32), frame.depth, side)]
     index: dict[tuple[int, ...], int] = {(): 0}
     row_of = {instance: row for row, instance in enumerate(frame.ids)}
     encoded = []
@@ -41,6 +41,7 @@ def encode_frame(frame: NanoFrame, tokenizer: Tokenizer) -> tuple[list[EncodedQu
                 covered = frame.coverage[[row_of[instance] for instance in key]].astype(np.float32) / 255
                 index[key] = len(targets)
                 targets.append(grounding_targets(torch.from_numpy(covered.sum(axis=0)), side))
+                facts.append(object_facts(covered.sum(axis=0), frame.depth, side))
             token = next(i for i, (start, stop) in enumerate(text.offsets) if start <= last_char < stop)
             mentions.append((1 + token, index[key]))
         answer = tokenizer.encode(question["answer"], add_special_tokens=False).ids
@@ -48,7 +49,7 @@ def encode_frame(frame: NanoFrame, tokenizer: Tokenizer) -> tuple[list[EncodedQu
         ids = [user, *text.ids, assistant, *answer, end]
         family = FAMILIES.index(QuestionType(question["type"]))
         encoded.append(EncodedQuestion(ids, 1 + len(text.ids), mentions, family))
-    return encoded, torch.stack(targets)
+    return encoded, Targets(torch.stack(targets), torch.from_numpy(np.stack(facts)))
 
 
 def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:

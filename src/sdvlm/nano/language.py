@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.grounding import grounding_loss
 
 if TYPE_CHECKING:
     from transformers import LlamaModel, LlavaForConditionalGeneration
 
-__all__ = ["EncodedQuestion", "QuestionRows", "collate_rows", "image_token_losses", "naming_loss"]
+__all__ = ["EncodedQuestion", "QuestionRows", "Targets", "collate_rows", "image_token_losses", "naming_loss"]
 
 GROUNDING_LAYER = 1
 """layer whose first heads are supervised: by then a name's last token knows its colour word"""
@@ -47,6 +48,19 @@ class EncodedQuestion:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What the names of one picture should find: for each of K named sets of objects, "nothing" first.
+
+    Args:
+        attention: (K, 5, 1 + N) from ``grounding_targets``.
+        facts: (K, F) from ``object_facts``.
+    """
+
+    attention: Tensor
+    facts: Tensor
+
+
+@dataclass(frozen=True)
 class QuestionRows:
     """B * Q encoded questions, right-padded, and where their names should look.
 
@@ -56,6 +70,7 @@ class QuestionRows:
         family: (B * Q,) long.
         rows, columns: (M,) long, the naming tokens.
         targets: (M, 5, 1 + N) grounding targets.
+        facts: (M, F) facts of what is named, NaN where unknown.
     """
 
     ids: Tensor
@@ -64,14 +79,15 @@ class QuestionRows:
     rows: Tensor
     columns: Tensor
     targets: Tensor
+    facts: Tensor
 
 
-def collate_rows(questions: list[EncodedQuestion], targets: list[Tensor], pad_id: int) -> QuestionRows:
-    """Stack questions. ``targets``: for each question's picture, (K, 5, 1 + N) grounding targets."""
+def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_id: int) -> QuestionRows:
+    """Stack questions. ``targets``: those of each question's picture."""
     length = max(len(question.ids) for question in questions)
     ids = torch.full((len(questions), length), pad_id)
     labels = torch.full((len(questions), length), -100)
-    rows, columns, chosen = [], [], []
+    rows, columns, chosen, facts = [], [], [], []
     for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
         tokens = torch.tensor(question.ids)
         ids[row, : len(tokens)] = tokens
@@ -79,9 +95,11 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Tensor], pad_id
         for column, target in question.mentions:
             rows.append(row)
             columns.append(column)
-            chosen.append(of_picture[target])
+            chosen.append(of_picture.attention[target])
+            facts.append(of_picture.facts[target])
     family = torch.tensor([question.family for question in questions])
-    return QuestionRows(ids, labels, family, torch.tensor(rows), torch.tensor(columns), torch.stack(chosen))
+    where = torch.tensor(rows), torch.tensor(columns)
+    return QuestionRows(ids, labels, family, *where, torch.stack(chosen), torch.stack(facts))
 
 
 def image_token_losses(
@@ -90,17 +108,20 @@ def image_token_losses(
     features: Tensor,
     packed_depth: Tensor,
     batches: list[QuestionRows],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of the answers and of the grounding, given the tower's features.
+    facts: FactsHead,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss of the answers, of the grounding and of the facts, given the tower's features.
 
     Args:
         features: (B, N, Dv) patch features of the tower.
         packed_depth: (B, N, C) packed depth grids, all NaN depth for pictures without.
         batches: questions, in each of them as many of every picture, those of one picture together. Several batches of
             like lengths waste less padding than one.
+        facts: read-out of the names' states.
 
     Returns:
-        mean answer loss per token; mean grounding loss; mean answer loss of each question, detached, in order.
+        mean answer loss per token; mean grounding loss; mean loss of the facts; mean answer loss of each question,
+        detached, in order.
     """
     count, tokens, _ = features.shape
     image = vlm.model.multi_modal_projector(features).flatten(0, 1)  # [B * N, D]
@@ -108,7 +129,7 @@ def image_token_losses(
     image = fusion(image, DepthGrid.unpack(packed_depth.flatten(0, 1), index)).view(count, tokens, -1)
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, image)
-    answers, grounding, per_row = [], [], []
+    answers, grounding, named, per_row = [], [], [], []
     for batch in batches:
         out = _read_rows(model, batch, cache, 1 + tokens)
         asked = batch.labels >= 0
@@ -121,7 +142,9 @@ def image_token_losses(
         grounding.append(
             grounding_loss(model, GROUNDING_LAYER, hidden, cache, batch.rows, batch.columns, batch.targets)
         )
-    return torch.cat(answers).mean(), torch.cat(grounding).mean(), torch.cat(per_row)
+        states = out.hidden_states[GROUNDING_LAYER + 1][batch.rows, batch.columns]
+        named.append(facts.losses(states, batch.facts))
+    return torch.cat(answers).mean(), torch.cat(grounding).mean(), torch.cat(named).mean(), torch.cat(per_row)
 
 
 def naming_loss(vlm: LlavaForConditionalGeneration, features: Tensor, batches: list[QuestionRows]) -> Tensor:

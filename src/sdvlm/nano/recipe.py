@@ -52,5 +52,7 @@ class Recipe:
     """share of pictures shown without depth in the third stage; 1 trains the control without depth"""
     noisy_depth: float = 0.25
     """share of pictures whose depth gets noise and holes in the third stage"""
+    facts_weight: float = 4.0
+    """weight of the facts loss beside the grounding loss"""
     grounding_weight: float = 1.0
     """weight of the grounding loss at the start of the third stage; falls to a tenth of it over training"""

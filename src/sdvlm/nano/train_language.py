@@ -16,11 +16,13 @@ from sdvlm.fusion.build import build_fusion
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.config import build_vlm
 from sdvlm.nano.encode import FAMILIES, encode_frame
+from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import (
     GROUNDING_LAYER,
     EncodedQuestion,
     QuestionRows,
+    Targets,
     collate_rows,
     image_token_losses,
     naming_loss,
@@ -62,12 +64,12 @@ class QuestionSampler:
     def __init__(self, frames: list[NanoFrame], tokenizer: Tokenizer, seed: list[int]) -> None:
         self.frames, self.tokenizer, self.rng = frames, tokenizer, np.random.default_rng(seed)
         self.usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= 8]
-        self.encoded: dict[int, tuple[list[EncodedQuestion], Tensor]] = {}
+        self.encoded: dict[int, tuple[list[EncodedQuestion], Targets]] = {}
 
     def draw(self, pictures: int, questions: int, buckets: int) -> tuple[list[int], list[QuestionRows]]:
         """Indices of the frames drawn, and as many questions about each, cut into batches of like length."""
         chosen = [self.usable[i] for i in self.rng.integers(len(self.usable), size=pictures)]
-        drawn: list[list[tuple[EncodedQuestion, Tensor]]] = []
+        drawn: list[list[tuple[EncodedQuestion, Targets]]] = []
         for index in chosen:
             if index not in self.encoded:
                 self.encoded[index] = encode_frame(self.frames[index], self.tokenizer)
@@ -125,6 +127,7 @@ def train_language(
         return
     vlm, fusion = build_for_training(recipe, tokenizer, start, recipe.seed + 2)
     sampler = QuestionSampler(frames, tokenizer, [recipe.seed, 2])
+    facts = FactsHead(recipe.config.text_width)
     rng = np.random.default_rng([recipe.seed, 3])
 
     def depth_of(index: int) -> Tensor:
@@ -137,16 +140,18 @@ def train_language(
         chosen, batches = sampler.draw(recipe.pictures, recipe.questions, recipe.buckets)
         with torch.autocast("cpu", torch.bfloat16):
             seen, pooled = features[chosen].float(), torch.stack([depth_of(index) for index in chosen])
-            answer, grounding, per_row = image_token_losses(vlm, fusion, seen, pooled, batches)
+            losses = image_token_losses(vlm, fusion, seen, pooled, batches, facts)
+        answer, grounding, named, per_row = losses
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         family_of = torch.cat([rows.family for rows in batches])
         report = {"answer": float(answer.detach()), "ground": float(grounding.detach())}
+        report["facts"] = float(named.detach())
         for family, name in enumerate(FAMILIES):
             of_family = per_row[family_of == family]
             report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
-        return answer + weight * grounding, report
+        return answer + weight * (grounding + recipe.facts_weight * named), report
 
-    modules: list[nn.Module] = [vlm.model.multi_modal_projector, vlm.model.language_model, fusion]
+    modules: list[nn.Module] = [vlm.model.multi_modal_projector, vlm.model.language_model, fusion, facts]
     for step, _ in run_steps(path.parent.name, recipe.steps, modules, recipe.lr, recipe, loss_of):
         if step % 500 == 0:
             save_model(vlm, fusion, path.with_name("snapshot.safetensors"))
@@ -154,7 +159,7 @@ def train_language(
 
 
 def like_lengths(
-    questions: list[list[tuple[EncodedQuestion, Tensor]]], buckets: int, pad_id: int
+    questions: list[list[tuple[EncodedQuestion, Targets]]], buckets: int, pad_id: int
 ) -> list[QuestionRows]:
     """Each picture's questions, sorted by length, cut into as many batches; every batch holds all pictures."""
     size = len(questions[0]) // buckets

@@ -1,0 +1,67 @@
+"""Teach names what they name: where it is and how large, read off the name's own state behind the grounding layer.
+
+The answers alone give this signal through three more layers and the digits of a number. Here a linear read-out of each
+name's state is told the facts of its object directly, so that the answer only has to copy, compare or subtract them.
+The facts come from the mask and the true depth of the object's patches; pictures shown without depth keep them as
+targets, to be guessed from the picture. The read-out is used in training only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdvlm.fusion.depth_grid import CHANNELS
+
+__all__ = ["FACTS", "FactsHead", "object_facts"]
+
+FACTS = ("u", "v", "left", "top", "right", "bottom", "log_z", "log_distance", "x", "y", "log_extent_x", "log_extent_y")
+"""position and visible bounds in image sides; depth, distance, centre and visible extents of its surface in metres"""
+
+_SHOWN = 0.3
+
+
+def object_facts(coverage: NDArray[np.float32], depth: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """(F,) facts of what covers the patches, NaN where unknown.
+
+    Args:
+        coverage: (N,) share of each patch that it covers, row-major on a side x side grid.
+        depth: (N, C) packed depth grid, true depth.
+        side: patches per row.
+    """
+    facts = np.full(len(FACTS), np.nan, dtype=np.float32)
+    if coverage.sum() <= 0:
+        return facts
+    place = {name: depth[:, CHANNELS.index(name)] for name in ("x", "y", "z")}
+    weight = coverage / coverage.sum()
+    cells = (np.arange(side) + 0.5) / side
+    u, v = np.tile(cells, side), np.repeat(cells, side)
+    shown = coverage >= min(_SHOWN, coverage.max())
+    facts[:2] = weight @ u, weight @ v
+    facts[2:6] = u[shown].min(), v[shown].min(), u[shown].max(), v[shown].max()
+    solid = shown & np.isfinite(place["z"])
+    if solid.any():
+        x, y, z = (place[name][solid] for name in ("x", "y", "z"))
+        share = coverage[solid] / coverage[solid].sum()
+        center = np.array([share @ x, share @ y, share @ z])
+        facts[6:8] = np.log(center[2]), np.log(np.linalg.norm(center))
+        facts[8:10] = center[:2] / 2
+        facts[10:12] = np.log(np.ptp(x) + 0.1), np.log(np.ptp(y) + 0.1)
+    return facts
+
+
+class FactsHead(nn.Module):
+    """Linear read-out of the facts from a name's state."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.read = nn.Linear(width, len(FACTS))
+
+    def losses(self, states: Tensor, facts: Tensor) -> Tensor:
+        """(K,) smooth L1 of every fact that is known. ``states``: (M, D); ``facts``: (M, F), NaN where unknown."""
+        known = ~facts.isnan()
+        guess = self.read(self.norm(states.float()))
+        return F.smooth_l1_loss(guess[known], facts[known], beta=0.1, reduction="none")
