@@ -36,11 +36,11 @@ class Recipe:
     """peak learning rate of the second stage"""
     steps: int = 3_400
     """optimiser steps of the third stage (answers)"""
-    pictures: int = 4
-    """pictures a step in the third stage; the second takes twice as many, with half the questions each"""
-    questions: int = 16
+    pictures: int = 12
+    """pictures a step; many, as a step learns from distinct objects, not from questions about the same ones"""
+    questions: int = 6
     """questions of each picture in a step"""
-    buckets: int = 4
+    buckets: int = 3
     """batches of like length that a step's questions are cut into, to waste less padding"""
     lr: float = 2e-3
     """peak learning rate of the third stage"""

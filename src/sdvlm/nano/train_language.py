@@ -106,7 +106,7 @@ def train_names(
     sampler = QuestionSampler(frames, tokenizer, [recipe.seed, 1])
 
     def loss_of(_: int) -> tuple[Tensor, dict[str, float]]:
-        chosen, batches = sampler.draw(2 * recipe.pictures, recipe.questions // 2, recipe.buckets)
+        chosen, batches = sampler.draw(recipe.pictures, recipe.questions, recipe.buckets)
         with torch.autocast("cpu", torch.bfloat16):
             loss = naming_loss(vlm, features[chosen].float(), batches)
         return loss, {"ground": float(loss.detach())}
