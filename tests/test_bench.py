@@ -21,6 +21,7 @@ from sdvlm.data.schema import AnswerKind, TypedAnswer
 from sdvlm.eval.controls import ControlSample
 from sdvlm.eval.toy import Training, train_toy
 from sdvlm.fusion.build import FUSIONS, FusionConfig
+from sdvlm.models.prefix import Answer
 from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -73,6 +74,14 @@ def test_both_ways_of_answering_say_the_same_and_sharing_the_prefix_is_quicker()
     times = result["times"]
     assert result["speedup"] == pytest.approx(times["one_by_one"]["median_s"] / times["shared"]["median_s"], rel=0.01)
     assert result["speedup"] > 1
+
+
+def test_answers_that_depend_on_sharing_are_reported(monkeypatch):
+    def answers(model, processor, frame, questions, max_new_tokens, share_prefix):
+        return [Answer("", (int(share_prefix),)) for _ in questions]
+
+    monkeypatch.setattr("sdvlm.bench.answer.answer_questions", answers)
+    assert bench_answer(questions=2, hidden=64, layers=1, repeats=1)["same_answers"] is False
 
 
 def test_the_cost_of_depth_is_given_for_every_fusion_as_a_share_of_the_prefill():
