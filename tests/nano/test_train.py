@@ -30,7 +30,7 @@ def test_the_recipe_runs_through_and_an_interrupted_run_goes_on(
         assert model.fusion is not None
         assert DepthProcessor.from_pretrained(tmp_path / arm / "checkpoint").tokenizer.eos_token == "<eos>"
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.tmp"))
     (tmp_path / "with-depth" / "weights.safetensors").unlink()
     train.main([str(tmp_path), "--workers", "1"])
     again = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from sdvlm.data.colors import instance_colors
 from sdvlm.data.observe import Observation, observe
 from sdvlm.data.questions import QuestionConfig, QuestionSample, ask_all
 from sdvlm.data.select import select
+from sdvlm.depth.atomic import atomic_file
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.geometry.transform import resize
 from sdvlm.nano.config import NanoConfig
@@ -158,9 +159,8 @@ def write_shard(path: Path, frames: list[NanoFrame]) -> None:
         "colors": np.concatenate([f.colors for f in frames]),
         "boxes": np.concatenate([f.boxes for f in frames]).astype(np.float32),
     }
-    part = path.with_name(path.name + ".part")
-    save_file(arrays, part, metadata={"frames": json.dumps(texts)})
-    part.replace(path)
+    with atomic_file(path) as stream:
+        stream.write(save(arrays, metadata={"frames": json.dumps(texts)}))
 
 
 def read_shard(path: Path) -> list[NanoFrame]:

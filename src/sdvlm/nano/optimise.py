@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from sdvlm.depth.atomic import atomic_file
 from sdvlm.nano.recipe import Recipe
 
 __all__ = ["run_steps", "save_whole", "schedule"]
@@ -69,7 +70,6 @@ def run_steps(
 
 
 def save_whole(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write safetensors under a temporary name, then rename."""
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part)
-    part.replace(path)
+    """Write tensors as safetensors, whole or not at all."""
+    with atomic_file(path) as stream:
+        stream.write(save(tensors))
