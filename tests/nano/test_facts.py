@@ -3,7 +3,7 @@ import torch
 
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.nano.config import NanoConfig
-from sdvlm.nano.facts import FACTS, FactsHead, object_facts
+from sdvlm.nano.facts import FACTS, FactsHead, object_facts, scale_facts
 from sdvlm.nano.frames import square_boxes
 from sdvlm.types import Camera, DepthMap
 
@@ -43,3 +43,10 @@ def test_without_depth_only_the_place_in_the_picture_is_known() -> None:
     facts = object_facts(np.ones(SIDE * SIDE, dtype=np.float32), packed, SIDE)
     assert np.isfinite(facts[:6]).all()
     assert np.isnan(facts[6:]).all()
+
+
+def test_scaled_facts_are_the_facts_of_the_scaled_wall() -> None:
+    coverage = np.zeros((SIDE, SIDE), dtype=np.float32)
+    coverage[1:3, 1:] = 1
+    facts, larger = (object_facts(coverage.ravel(), packed_wall(z), SIDE) for z in (2.0, 3.0))
+    np.testing.assert_allclose(scale_facts(torch.from_numpy(facts), 1.5), larger, atol=1e-5)

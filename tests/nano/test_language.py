@@ -11,7 +11,7 @@ from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses, naming_loss
+from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses, naming_losses
 from sdvlm.nano.prefix_attention import register
 
 
@@ -78,15 +78,16 @@ def test_mentions_stand_where_the_name_ends(tokenizer: Tokenizer, frames: list[N
     assert found >= len(encoded)
 
 
-def test_the_naming_loss_is_the_grounding_loss_of_the_whole_model(
+def test_the_naming_losses_are_those_of_the_whole_model(
     vlm: torch.nn.Module, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:
-    fusion = build_fusion(config.fusion, config.text_width)  # fresh: it leaves the image tokens as they are
+    fusion, facts = build_fusion(config.fusion, config.text_width), FactsHead(config.text_width)
+    torch.nn.init.normal_(fusion.mlp.last.weight, std=0.1)
     encoded, of_picture = encode_frame(frames[0], tokenizer)
     rows = collate_rows(encoded[:6], [of_picture] * 6, tokenizer.token_to_id("<pad>"))
     depth = torch.from_numpy(frames[0].depth)[None]
     features = torch.randn(1, config.image_tokens, config.vision_width)
     vlm.model.language_model.set_attn_implementation(register())
-    whole = image_token_losses(vlm, fusion, features, depth, [rows], FactsHead(config.text_width))[1]
-    torch.testing.assert_close(naming_loss(vlm, features, [rows]), whole)
+    whole = image_token_losses(vlm, fusion, features, depth, [rows], facts)[1:3]
+    torch.testing.assert_close(naming_losses(vlm, fusion, features, depth, [rows], facts), whole)
     assert len(vlm.model.language_model.layers) == config.text_layers  # the model itself was not cut

@@ -8,19 +8,24 @@ targets, to be guessed from the picture. The read-out is used in training only.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdvlm.fusion.depth_grid import CHANNELS
 
-__all__ = ["FACTS", "FactsHead", "object_facts"]
+__all__ = ["FACTS", "FactsHead", "object_facts", "scale_facts"]
 
 FACTS = ("u", "v", "left", "top", "right", "bottom", "log_z", "log_distance", "x", "y", "log_extent_x", "log_extent_y")
 """position and visible bounds in image sides; depth, distance, centre and visible extents of its surface in metres"""
 
 _SHOWN = 0.3
+_EXTENT_FLOOR = 0.1
+"""metres added to an extent before its logarithm"""
 
 
 def object_facts(coverage: NDArray[np.float32], depth: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -48,8 +53,17 @@ def object_facts(coverage: NDArray[np.float32], depth: NDArray[np.float32], side
         center = np.array([share @ x, share @ y, share @ z])
         facts[6:8] = np.log(center[2]), np.log(np.linalg.norm(center))
         facts[8:10] = center[:2] / 2
-        facts[10:12] = np.log(np.ptp(x) + 0.1), np.log(np.ptp(y) + 0.1)
+        facts[10:12] = np.log(np.ptp(x) + _EXTENT_FLOOR), np.log(np.ptp(y) + _EXTENT_FLOOR)
     return facts
+
+
+def scale_facts(facts: Tensor, factor: float) -> Tensor:
+    """(..., F) facts of the same picture with all its lengths ``factor`` times as long."""
+    out = facts.clone()
+    out[..., 6:8] += math.log(factor)
+    out[..., 8:10] *= factor
+    out[..., 10:12] = torch.log((out[..., 10:12].exp() - _EXTENT_FLOOR) * factor + _EXTENT_FLOOR)
+    return out
 
 
 class FactsHead(nn.Module):

@@ -23,7 +23,15 @@ from sdvlm.nano.grounding import grounding_loss
 if TYPE_CHECKING:
     from transformers import LlamaModel, LlavaForConditionalGeneration
 
-__all__ = ["EncodedQuestion", "QuestionRows", "Targets", "collate_rows", "image_token_losses", "naming_loss"]
+__all__ = [
+    "EncodedQuestion",
+    "QuestionRows",
+    "Targets",
+    "collate_rows",
+    "fused_tokens",
+    "image_token_losses",
+    "naming_losses",
+]
 
 GROUNDING_LAYER = 1
 """layer whose first heads are supervised: by then a name's last token knows its colour word"""
@@ -123,50 +131,70 @@ def image_token_losses(
         mean answer loss per token; mean grounding loss; mean loss of the facts; mean answer loss of each question,
         detached, in order.
     """
-    count, tokens, _ = features.shape
-    image = vlm.model.multi_modal_projector(features).flatten(0, 1)  # [B * N, D]
-    index = torch.arange(count).repeat_interleave(tokens)
-    image = fusion(image, DepthGrid.unpack(packed_depth.flatten(0, 1), index)).view(count, tokens, -1)
     model = vlm.model.language_model
-    cache = _read_prefix(vlm, model, image)
+    cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
     answers, grounding, named, per_row = [], [], [], []
     for batch in batches:
-        out = _read_rows(model, batch, cache, 1 + tokens)
+        out = _read_rows(model, batch, cache, 1 + features.shape[1])
         asked = batch.labels >= 0
         logits = vlm.lm_head(out.last_hidden_state[asked]).float()
         per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
         answers.append(per_token)
         total = torch.zeros(len(batch.ids)).index_add_(0, asked.nonzero()[:, 0], per_token.detach())
         per_row.append(total / asked.sum(1).clamp(min=1))
-        hidden = out.hidden_states[GROUNDING_LAYER]
-        grounding.append(
-            grounding_loss(model, GROUNDING_LAYER, hidden, cache, batch.rows, batch.columns, batch.targets)
-        )
-        states = out.hidden_states[GROUNDING_LAYER + 1][batch.rows, batch.columns]
-        named.append(facts.losses(states, batch.facts))
+        of_names = _name_losses(model, batch, cache, out.hidden_states[: GROUNDING_LAYER + 2], facts)
+        grounding.append(of_names[0])
+        named.append(of_names[1])
     return torch.cat(answers).mean(), torch.cat(grounding).mean(), torch.cat(named).mean(), torch.cat(per_row)
 
 
-def naming_loss(vlm: LlavaForConditionalGeneration, features: Tensor, batches: list[QuestionRows]) -> Tensor:
-    """The grounding loss alone, at a third of the cost: the language model runs as far as the supervised layer.
+def naming_losses(
+    vlm: LlavaForConditionalGeneration,
+    fusion: nn.Module,
+    features: Tensor,
+    packed_depth: Tensor,
+    batches: list[QuestionRows],
+    facts: FactsHead,
+) -> tuple[Tensor, Tensor]:
+    """The losses of grounding and facts alone, at a third of the cost: the model runs to the supervised layer.
 
-    Args:
-        features, batches: as for :func:`image_token_losses`; depth plays no part in finding what a name means.
+    Arguments as for :func:`image_token_losses`.
     """
     model = _first_layers(vlm.model.language_model, GROUNDING_LAYER + 1)
-    image = vlm.model.multi_modal_projector(features)
-    cache = _read_prefix(vlm, model, image)
-    losses = []
+    cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
+    grounding, named = [], []
     for batch in batches:
-        hidden = _read_rows(model, batch, cache, 1 + image.shape[1]).hidden_states[GROUNDING_LAYER]
-        losses.append(grounding_loss(model, GROUNDING_LAYER, hidden, cache, batch.rows, batch.columns, batch.targets))
-    return torch.cat(losses).mean()
+        states = _read_rows(model, batch, cache, 1 + features.shape[1]).hidden_states
+        of_names = _name_losses(model, batch, cache, states, facts)
+        grounding.append(of_names[0])
+        named.append(of_names[1])
+    return torch.cat(grounding).mean(), torch.cat(named).mean()
+
+
+def fused_tokens(
+    vlm: LlavaForConditionalGeneration, fusion: nn.Module, features: Tensor, packed_depth: Tensor
+) -> Tensor:
+    """(B, N, D) image tokens of the features (B, N, Dv) with the depth (B, N, C) in them."""
+    count, tokens, _ = features.shape
+    image = vlm.model.multi_modal_projector(features).flatten(0, 1)  # [B * N, D]
+    index = torch.arange(count).repeat_interleave(tokens)
+    fused: Tensor = fusion(image, DepthGrid.unpack(packed_depth.flatten(0, 1), index))
+    return fused.view(count, tokens, -1)
+
+
+def _name_losses(
+    model: LlamaModel, batch: QuestionRows, cache: Any, states: tuple[Tensor, ...], facts: FactsHead
+) -> tuple[Tensor, Tensor]:
+    before, behind = states[GROUNDING_LAYER], states[GROUNDING_LAYER + 1]
+    grounding = grounding_loss(model, GROUNDING_LAYER, before, cache, batch.rows, batch.columns, batch.targets)
+    return grounding, facts.losses(behind[batch.rows, batch.columns], batch.facts)
 
 
 def _first_layers(model: LlamaModel, count: int) -> LlamaModel:
-    """The same model, its own parameters, cut off after some layers."""
+    """The same model, its own parameters, cut off after some layers, and without the norm behind the last."""
     shallow = copy.copy(model)
     shallow._modules = dict(model._modules)
+    shallow.norm = nn.Identity()  # type: ignore[assignment]
     shallow.layers = model.layers[:count]
     return shallow
 

@@ -26,21 +26,21 @@ class Recipe:
     """seed of weights and sampling"""
     vocab_size: int = 1024
     """entries of the tokenizer"""
-    tower_cycles: tuple[tuple[int, float], ...] = ((3_000, 1e-3), (2_200, 7e-4))
+    tower_cycles: tuple[tuple[int, float], ...] = ((3_000, 1e-3), (2_200, 7e-4), (6_000, 7e-4))
     """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
-    naming_steps: int = 4_000
-    """optimiser steps of the second stage (names to patches)"""
+    naming_steps: int = 5_000
+    """optimiser steps of the second stage (names to patches, and to what they measure)"""
     naming_lr: float = 2e-3
     """peak learning rate of the second stage"""
-    steps: int = 3_400
+    steps: int = 8_000
     """optimiser steps of the third stage (answers)"""
-    pictures: int = 12
+    pictures: int = 24
     """pictures a step; many, as a step learns from distinct objects, not from questions about the same ones"""
-    questions: int = 6
+    questions: int = 4
     """questions of each picture in a step"""
-    buckets: int = 3
+    buckets: int = 2
     """batches of like length that a step's questions are cut into, to waste less padding"""
     lr: float = 2e-3
     """peak learning rate of the third stage"""
@@ -48,10 +48,14 @@ class Recipe:
     """AdamW, matrices only"""
     warmup: float = 0.05
     """share of the steps in which the learning rate rises; then it falls as a cosine to a fiftieth"""
-    depth_dropout: float = 0.25
-    """share of pictures shown without depth in the third stage; 1 trains the control without depth"""
-    noisy_depth: float = 0.25
-    """share of pictures whose depth gets noise and holes in the third stage"""
+    depth_dropout: float = 0.2
+    """share of pictures shown without depth; 1 trains the control without depth"""
+    scaled_depth: float = 0.4
+    """share of the pictures with depth whose depth and true lengths are scaled together"""
+    largest_scale: float = 1.7
+    """the scale is between this and one over this, log-uniform"""
+    noisy_depth: float = 0.3
+    """share of the pictures with depth whose depth gets noise and holes"""
     facts_weight: float = 4.0
     """weight of the facts loss beside the grounding loss"""
     grounding_weight: float = 1.0

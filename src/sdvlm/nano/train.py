@@ -62,10 +62,8 @@ def main(argv: list[str] | None = None) -> None:
     """Parse and run the stages."""
     parser = argparse.ArgumentParser(description="Train the embedded nano model.")
     parser.add_argument("out", type=Path)
-    parser.add_argument(
-        "--stage", choices=("data", "tower", "features", "names", "with-depth", "without-depth", "all"), default="all"
-    )
-    parser.add_argument("--start", type=Path, help="weights that the second stage starts from; default: the tower's")
+    stages = ("data", "tower", "features", "with-depth", "without-depth", "all")
+    parser.add_argument("--stage", choices=stages, default="all")
     parser.add_argument("--workers", type=int, default=2)
     for name in ("shards", "naming_steps", "steps"):
         parser.add_argument("--" + name.replace("_", "-"), type=int)
@@ -87,15 +85,14 @@ def main(argv: list[str] | None = None) -> None:
     features = tower_features(recipe, out / "features.safetensors", out / "tower.safetensors", frames, tokenizer)
     if args.stage == "features":
         return
-    train_names(recipe, out / "names.safetensors", args.start or out / "tower.safetensors", frames, features, tokenizer)
-    if args.stage == "names":
-        return
     arms = {"with-depth": recipe, "without-depth": replace(recipe, depth_dropout=1.0)}
     for name, arm in arms.items():
         if args.stage in (name, "all"):
             (out / name).mkdir(exist_ok=True)
             weights = out / name / "weights.safetensors"
-            train_language(arm, weights, out / "names.safetensors", frames, features, tokenizer)
+            names = out / name / "names.safetensors"
+            train_names(arm, names, out / "tower.safetensors", frames, features, tokenizer)
+            train_language(arm, weights, names, frames, features, tokenizer)
             if not (out / name / "checkpoint").exists():
                 export_checkpoint(weights, out / "tokenizer.json", out / name / "checkpoint", recipe.config)
 

@@ -1,0 +1,91 @@
+"""What training does to a picture's depth: takes it away, worsens it, or scales it together with every length asked.
+
+A scaled picture is the same picture with all its depth times k; its true lengths are then k times as long. Shown both
+ways, only depth can tell them apart, so a model cannot do well by what things usually measure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from sdvlm.fusion.depth_grid import CHANNELS
+from sdvlm.nano.facts import scale_facts
+from sdvlm.nano.language import EncodedQuestion, Targets
+
+__all__ = ["LengthScaler", "drop_depth", "scale_depth", "worsen_depth"]
+
+_LENGTHS = ("z", "z_min", "z_max", "z_std", "x", "y")
+
+
+def drop_depth(packed: Tensor) -> Tensor:
+    """A packed grid as it is for a picture without depth."""
+    out = packed.clone()
+    for name in _LENGTHS:
+        out[..., CHANNELS.index(name)] = torch.nan
+    for name in ("valid", "kind"):
+        out[..., CHANNELS.index(name)] = 0
+    return out
+
+
+def scale_depth(packed: Tensor, factor: float) -> Tensor:
+    """A packed grid with every length ``factor`` times as long; rays and shares stay."""
+    out = packed.clone()
+    for name in _LENGTHS:
+        out[..., CHANNELS.index(name)] *= factor
+    return out
+
+
+def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
+    """A packed grid (N, C) as a poorer sensor would give it: noise that grows with distance, tokens without depth."""
+    worse = drop_depth(packed)
+    known = torch.from_numpy(rng.random(len(packed)) >= rng.uniform(0, 0.4))
+    noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.03), len(packed)).astype(np.float32))
+    z = packed[:, CHANNELS.index("z")]
+    gain = 1 + noise * z.nan_to_num().clamp(max=6) / 3
+    out = torch.where(known[:, None], packed, worse)
+    for name in ("z", "z_min", "z_max", "x", "y"):
+        out[:, CHANNELS.index(name)] *= gain
+    return out
+
+
+class LengthScaler:
+    """Scales the lengths written in encoded questions, as templates write them: ``1.84 m`` and ``1.84 meters``."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        pieces = [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
+        self.digits = {index: piece for index, piece in enumerate(pieces) if re.fullmatch(r"\d", piece)}
+        self.ids = {piece: index for index, piece in self.digits.items()}
+        self.point = tokenizer.token_to_id(".")
+        self.units = {tokenizer.encode(unit, add_special_tokens=False).ids[0] for unit in (" m", " meters")}
+
+    def starts(self, ids: list[int]) -> list[int]:
+        """Where ``d . d d unit`` begins."""
+        found = []
+        for start in range(len(ids) - 4):
+            one, point, tens, cents, unit = ids[start : start + 5]
+            shaped = point == self.point and {one, tens, cents} <= self.digits.keys() and unit in self.units
+            if shaped and (start == 0 or ids[start - 1] not in self.digits):
+                found.append(start)
+        return found
+
+    def scaled(self, question: EncodedQuestion, factor: float) -> EncodedQuestion | None:
+        """The question with every length times ``factor``; None if one would not fit d.dd."""
+        ids = list(question.ids)
+        for start in self.starts(ids):
+            text = self.digits[ids[start]] + self.digits[ids[start + 2]] + self.digits[ids[start + 3]]
+            length = round(int(text) * factor)
+            if not 0 < length < 1000:
+                return None
+            ids[start], ids[start + 2], ids[start + 3] = (self.ids[digit] for digit in f"{length:03d}")
+        return replace(question, ids=ids)
+
+
+def scaled_targets(targets: Targets, factor: float) -> Targets:
+    """Targets of a picture whose depth is scaled: the same places, longer facts."""
+    return replace(targets, facts=scale_facts(targets.facts, factor))
