@@ -17,7 +17,7 @@ from sdvlm.nano.recipe import Recipe
 def toy_recipe(config: NanoConfig) -> Recipe:
     shard = ShardConfig(rooms=12, frames_per_room=6, questions_per_frame=16)
     steps = {"tower_cycles": ((2, 1e-3), (1, 1e-3)), "naming_steps": 2, "steps": 2, "vocab_size": 800}
-    return replace(Recipe(), config=config, shard=shard, shards=1, tower_batch=2, pictures=2, questions=8, **steps)
+    return replace(Recipe(), config=config, shard=shard, shards=2, tower_batch=2, pictures=2, questions=8, **steps)
 
 
 def test_the_recipe_runs_through_and_an_interrupted_run_goes_on(

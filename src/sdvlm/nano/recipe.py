@@ -18,8 +18,11 @@ class Recipe:
     """sizes of the model"""
     shard: ShardConfig = field(default_factory=ShardConfig)
     """what a shard of data holds"""
-    shards: int = 128
+    shards: int = 256
     """shards of training data; shard i is made from seed ``data_seed + i``"""
+    tower_share: float = 0.5
+    """share of the shards, the first ones, that the tower learns from; the language stages learn from the others, whose
+    features the tower has not learned by heart"""
     data_seed: int = 1_000_000
     """first seed of the training rooms; held-out rooms have seeds below"""
     seed: int = 0
@@ -30,11 +33,11 @@ class Recipe:
     """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
-    naming_steps: int = 5_000
+    naming_steps: int = 4_000
     """optimiser steps of the second stage (names to patches, and to what they measure)"""
     naming_lr: float = 2e-3
     """peak learning rate of the second stage"""
-    steps: int = 8_000
+    steps: int = 4_000
     """optimiser steps of the third stage (answers)"""
     pictures: int = 24
     """pictures a step; many, as a step learns from distinct objects, not from questions about the same ones"""

@@ -44,6 +44,12 @@ def _make_shard(recipe: Recipe, job: tuple[Path, int]) -> Path:
     return path
 
 
+def _read(paths: list[Path]) -> list[NanoFrame]:
+    frames = [frame for path in paths for frame in read_shard(path)]
+    log.info("%d frames, %d questions", len(frames), sum(len(frame.questions) for frame in frames))
+    return frames
+
+
 def make_tokenizer(recipe: Recipe, path: Path, frames: Iterable[NanoFrame]) -> Tokenizer:
     """Train the tokenizer on every template and on questions of the data, or read it back."""
     if not path.exists():
@@ -76,12 +82,14 @@ def main(argv: list[str] | None = None) -> None:
     paths = make_data(recipe, out / "data", args.workers)
     if args.stage == "data":
         return
-    frames = [frame for path in paths for frame in read_shard(path)]
-    log.info("%d frames, %d questions", len(frames), sum(len(frame.questions) for frame in frames))
-    tokenizer = make_tokenizer(recipe, out / "tokenizer.json", frames[:1000])
-    train_tower(recipe, out / "tower.safetensors", frames, tokenizer)
+    cut = round(recipe.tower_share * len(paths))
+    if not (out / "tower.safetensors").exists():
+        frames = _read(paths[:cut])
+        tokenizer = make_tokenizer(recipe, out / "tokenizer.json", frames[:1000])
+        train_tower(recipe, out / "tower.safetensors", frames, tokenizer)
     if args.stage == "tower":
         return
+    tokenizer, frames = Tokenizer.from_file(str(out / "tokenizer.json")), _read(paths[cut:])
     features = tower_features(recipe, out / "features.safetensors", out / "tower.safetensors", frames, tokenizer)
     if args.stage == "features":
         return
