@@ -44,6 +44,7 @@ class AddDepthCode(nn.Module):
         base: slowest wavelength over fastest.
         relative_norm: see above.
         gated: see above.
+        sine_dtype: a key of ``fusion.sinusoid.SINE_DTYPES``.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class AddDepthCode(nn.Module):
         base: float = 100.0,
         relative_norm: float | None = None,
         gated: bool = False,
+        sine_dtype: str = "float32",
     ) -> None:
         super().__init__()
         self.hidden_size, self.coordinate_name = hidden_size, coordinate_name
         self.scale, self.base, self.relative_norm = scale, base, relative_norm
+        self.sine_dtype = sine_dtype
         self.gate = nn.Parameter(torch.zeros(hidden_size)) if gated else None
 
     def forward(self, tokens: Tensor, grid: DepthGrid) -> Tensor:
@@ -66,7 +69,8 @@ class AddDepthCode(nn.Module):
         Raises:
             SdvlmError: the depth is of a kind the coordinate is not defined for.
         """
-        code = sinusoid(self.scale * coordinate(grid, self.coordinate_name), self.hidden_size, self.base)
+        position = self.scale * coordinate(grid, self.coordinate_name)
+        code = sinusoid(position, self.hidden_size, self.base, self.sine_dtype)
         if self.relative_norm is not None:
             code = code * (self.relative_norm * mean_norm(tokens, grid.image_index) / (self.hidden_size / 2) ** 0.5)
         if self.gate is not None:

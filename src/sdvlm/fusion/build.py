@@ -12,9 +12,14 @@ from torch import nn
 from sdvlm.fusion.add import AddDepthCode
 from sdvlm.fusion.coordinate import accepted_kinds
 from sdvlm.fusion.learned import DepthMLP, PointMapMLP
+from sdvlm.fusion.rotary import RotateByDepth
+from sdvlm.fusion.sinusoid import SINE_DTYPES
 from sdvlm.types import DepthKind, SdvlmError
 
-__all__ = ["FUSIONS", "FusionConfig", "build_fusion"]
+__all__ = ["FUSIONS", "POOLINGS", "FusionConfig", "build_fusion"]
+
+POOLINGS = ("boxes", "unpadded")
+"""over the token boxes (``fusion.pool``), or over the picture without its padding (``fusion.pool_unpadded``)"""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class FusionConfig:
     """How depth enters the image tokens.
 
     Raises:
-        SdvlmError: an unknown fusion or coordinate, or a number no code can be made with.
+        SdvlmError: an unknown fusion, coordinate, pooling or dtype, a number no code can be made with, or settings
+            that exclude each other.
     """
 
     name: str = "gated"
@@ -39,25 +45,45 @@ class FusionConfig:
     """width of the sine code of the learned fusions"""
     width: int = 256
     """hidden width of the learned fusions"""
+    pooling: str = "boxes"
+    """one of ``POOLINGS``: what a token's depth is the mean of"""
+    sine_dtype: str = "float32"
+    """one of ``fusion.sinusoid.SINE_DTYPES``; float16 gives ``dpe`` the rounding of a half-precision SD-VLM run"""
 
     def __post_init__(self) -> None:
         if self.name not in FUSIONS:
             raise SdvlmError(f"no fusion '{self.name}'; choose one of {', '.join(FUSIONS)}")
+        for setting, value, known in (
+            ("pooling", self.pooling, POOLINGS),
+            ("sine_dtype", self.sine_dtype, SINE_DTYPES),
+        ):
+            if value not in known:
+                raise SdvlmError(f"no fusion {setting} '{value}'; choose one of {', '.join(known)}")
+        if self.name == "pointmap" and self.pooling != "boxes":
+            raise SdvlmError("the fusion 'pointmap' needs the points of token boxes; use the pooling 'boxes'")
         accepted_kinds(self.coordinate)
         positive = {"scale": self.scale, "width": self.width, "code_dim": self.code_dim, "base": self.base}
         if self.relative_norm is not None:
             positive["relative_norm"] = self.relative_norm
-        for name, value in positive.items():
-            if not 0 < value < math.inf:
-                raise SdvlmError(f"the fusion setting {name} must be a positive number; got {value}")
+        for name, number in positive.items():
+            if not 0 < number < math.inf:
+                raise SdvlmError(f"the fusion setting {name} must be a positive number; got {number}")
         if self.code_dim % 2:
             raise SdvlmError(f"the fusion setting code_dim must be even; got {self.code_dim}")
 
     @classmethod
     def preset(cls, name: str) -> FusionConfig:
-        """The recommended settings of a fusion; ``sdvlm`` gives the released SD-VLM's encoding number for number."""
-        if name == "sdvlm":
-            return cls("dpe", coordinate="sdvlm_compat", scale=1.0, base=10_000.0)
+        """The recommended settings of a fusion, or one of the released SD-VLM's.
+
+        ``sdvlm_official`` gives the released encoding number for number, pooling included; ``sdvlm`` is the same code
+        over token boxes, which puts each depth where the token looks; ``rope`` is the rotary variant that the released
+        code has and does not use, over token boxes.
+        """
+        if name in ("sdvlm", "sdvlm_official"):
+            pooling = "boxes" if name == "sdvlm" else "unpadded"
+            return cls("dpe", coordinate="sdvlm_compat", scale=1.0, base=10_000.0, pooling=pooling)
+        if name == "rope":
+            return cls(name, coordinate="sdvlm_compat", scale=100.0, base=10_000.0)
         shares = {"dpe": 0.3, "gated": 1.0, "mlp": 1.0, "pointmap": 1.0}
         return cls(name, relative_norm=shares.get(name), code_dim=32 if name == "pointmap" else 64)
 
@@ -80,7 +106,12 @@ class FusionConfig:
 
 
 def _add(config: FusionConfig, hidden_size: int, gated: bool) -> nn.Module:
-    return AddDepthCode(hidden_size, config.coordinate, config.scale, config.base, config.relative_norm, gated)
+    sizes = (config.scale, config.base, config.relative_norm)
+    return AddDepthCode(hidden_size, config.coordinate, *sizes, gated, config.sine_dtype)
+
+
+def _rope(config: FusionConfig, hidden_size: int) -> nn.Module:
+    return RotateByDepth(hidden_size, config.coordinate, config.scale, config.base)
 
 
 def _mlp(config: FusionConfig, hidden_size: int) -> nn.Module:
@@ -97,6 +128,7 @@ FUSIONS: dict[str, Callable[[FusionConfig, int], nn.Module]] = {
     "gated": lambda config, hidden_size: _add(config, hidden_size, gated=True),
     "mlp": _mlp,
     "pointmap": _pointmap,
+    "rope": _rope,
 }
 
 

@@ -14,54 +14,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    GenerationConfig,
-    GenerationMixin,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from sdvlm.fusion.build import FusionConfig, build_fusion
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.models import checkpoint
+from sdvlm.models.config import DepthVLMConfig
 from sdvlm.types import SdvlmError
 
 __all__ = ["DepthVLM", "DepthVLMConfig"]
 
 _GRID_INPUT, _TYPE_INPUT = "image_grid_thw", "mm_token_type_ids"
-
-
-class DepthVLMConfig(PreTrainedConfig):
-    """Config of the vision-language model as it is, and of the fusion."""
-
-    model_type = "sdvlm"
-    sub_configs = {"vlm_config": AutoConfig}  # noqa: RUF012
-
-    vlm_config: dict | PreTrainedConfig | None = None
-    """config of the wrapped model"""
-    fusion: dict | None = None
-    """``FusionConfig.to_dict()``; None: the model has no way to take depth"""
-    tie_word_embeddings: bool = False
-    """of the wrapper itself, which ties nothing; the wrapped model keeps its own"""
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if isinstance(self.vlm_config, dict):
-            self.vlm_config = AutoConfig.for_model(**self.vlm_config)
-        super().__post_init__(**kwargs)
-
-    @property
-    def fusion_settings(self) -> FusionConfig | None:
-        """The fusion's settings; None where there is no fusion."""
-        return None if self.fusion is None else FusionConfig.from_dict(self.fusion)
-
-    def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
-        """The language model's config: what generation, loss and trainers ask for."""
-        assert isinstance(self.vlm_config, PreTrainedConfig)
-        text: PreTrainedConfig = self.vlm_config.get_text_config(*args, **kwargs)
-        return text
 
 
 class DepthVLM(PreTrainedModel, GenerationMixin):
