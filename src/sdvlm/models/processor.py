@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature
 
-from sdvlm.fusion.depth_grid import DepthGrid
-from sdvlm.fusion.pool import pool_depth
 from sdvlm.models import checkpoint
-from sdvlm.models.conversation import Conversation, Prompt, as_batch, pictures_in, prompt_of, training_prompt
+from sdvlm.models.config import DepthVLMConfig
+from sdvlm.models.conversation import Conversation, Prompt, as_batch, pictures_in
+from sdvlm.models.depth_inputs import pack_depth
 from sdvlm.models.families import load_processor
 from sdvlm.models.grid import TokenGrid
-from sdvlm.models.pictures import flat, merge_pictures, per_picture, picture_of
-from sdvlm.models.wrapper import DepthVLM, DepthVLMConfig
-from sdvlm.types import Camera, DepthMap, RgbdFrame, SdvlmError
+from sdvlm.models.own_depth import load_own_depth, save_own_depth
+from sdvlm.models.pictures import flat, merge_pictures, picture_of
+from sdvlm.models.released_prompts import ReleasedPrompts
+from sdvlm.models.template_prompts import TemplatePrompts
+from sdvlm.models.wrapper import DepthVLM
+from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 
 __all__ = ["DepthBatch", "DepthProcessor"]
 
-_IGNORED = -100
 _NO_LIMIT = 10**9  # tokenizers without a limit state an astronomical one
 
 
@@ -41,24 +44,37 @@ class DepthBatch(BatchFeature):
 
 
 class DepthProcessor:
-    """A Hugging Face processor that also takes depth and cameras. It holds no weights and may live in a worker.
+    """A Hugging Face processor that also takes depth and cameras. It may live in a worker.
+
+    It holds no weights, but for the depth network of a model that brings its own, once :attr:`estimator` is asked for.
 
     Args:
         processor: of the wrapped model.
-        config: of the ``DepthVLM``.
+        config: of the ``DepthVLM``: how prompts are worded (``conversation``) and depth is pooled (``fusion``).
+        estimator: the model's own depth network (``depth.HFDepthEstimator``), or what loads it: a function that takes
+            ``device``. None: the model has none.
     """
 
-    def __init__(self, processor: Any, config: DepthVLMConfig) -> None:
+    device: str | None = None
+    """where the depth network is loaded to; None: the first accelerator there is, else the CPU"""
+
+    def __init__(self, processor: Any, config: DepthVLMConfig, estimator: Any = None) -> None:
         self.processor, self.config = processor, config
         self.fusion = config.fusion_settings
+        self.prompts: ReleasedPrompts | TemplatePrompts = (
+            TemplatePrompts(processor)
+            if config.conversation is None
+            else ReleasedPrompts(processor, config.conversation)
+        )
         self._vlm_config: Any = config.vlm_config
         self._grid: TokenGrid | None = None
+        self._estimator = estimator
 
     @classmethod
-    def for_model(cls, model: DepthVLM, processor: Any) -> DepthProcessor:
+    def for_model(cls, model: DepthVLM, processor: Any, estimator: Any = None) -> DepthProcessor:
         """Around the wrapped model's own processor."""
         config: Any = model.config
-        return cls(processor, config)
+        return cls(processor, config, estimator)
 
     @property
     def tokenizer(self) -> Any:
@@ -71,6 +87,48 @@ class DepthProcessor:
         if self._grid is None:
             self._grid = TokenGrid(self._vlm_config, self.processor.image_processor)
         return self._grid
+
+    @property
+    def estimator(self) -> Any:
+        """The model's own depth network, loaded when first asked for; None: it has none."""
+        if self._estimator is not None and not hasattr(self._estimator, "estimate"):
+            self._estimator = self._estimator(device=self.device)
+        return self._estimator
+
+    def own_depth(self, frame: RgbdFrame) -> DepthMap | None:
+        """What the model's own depth network sees in a picture; None where the model brings none.
+
+        The size is the network's own output where depth is pooled over the un-padded picture, else the picture's.
+        """
+        if self.estimator is None:
+            return None
+        found: DepthMap
+        if self.fusion is not None and self.fusion.pooling == "unpadded":
+            (found,) = self.estimator.raw([frame.image])
+        else:
+            found = self.estimator.estimate([frame.image], [frame.camera])[0].depth
+        return found
+
+    def with_options(self, pooling: str | None = None, conversation: str | None = "keep") -> DepthProcessor:
+        """The same processor, worded or pooled another way. Its model needs no change for either.
+
+        Args:
+            pooling: of ``FusionConfig``; None: as it is.
+            conversation: of ``DepthVLMConfig``, where None is the chat template; ``"keep"``: as it is.
+
+        Raises:
+            SdvlmError: there is no such pooling or conversation, or there is no fusion to pool for.
+        """
+        config = copy.deepcopy(self.config)
+        if pooling is not None:
+            if config.fusion is None:
+                raise SdvlmError("this model has no fusion, so it pools no depth; leave the pooling out")
+            config.fusion = {**config.fusion, "pooling": pooling}
+        if conversation != "keep":
+            config = type(config)(**{**config.to_dict(), "conversation": conversation})
+        changed = type(self)(self.processor, config, self._estimator)
+        changed.device = self.device
+        return changed
 
     def __call__(
         self,
@@ -91,10 +149,10 @@ class DepthProcessor:
                 ends where the assistant is to speak.
             images: one picture or a (nested) list of them, in the order of the image parts, (H, W, 3) uint8 RGB or
                 PIL; or None where the parts carry their pictures.
-            depth: None, or for each picture a ``DepthMap`` of its size or None. ``depth_grid`` is in the batch only
-                where at least one picture has depth.
+            depth: None, or for each picture a ``DepthMap`` of its size (of any size where the fusion pools over the
+                un-padded picture) or None. ``depth_grid`` is in the batch only where at least one picture has depth.
             camera: None, or for each picture a ``Camera`` of its size or None.
-            text: prompts with image marks, in place of ``messages``.
+            text: prompts with image marks, in place of ``messages``; taken as they are.
             labels: add ``labels``: the tokens of the assistant's answers, -100 elsewhere.
             padding_side: left to generate, right to train, unless said.
             max_length: in tokens; the tokenizer's own limit if None. Longer inputs are refused, never cut.
@@ -108,70 +166,55 @@ class DepthProcessor:
             conversations = as_batch(messages)
             carried = [picture for conversation in conversations for picture in pictures_in(conversation)]
             images = merge_pictures(carried, images)
-            prompts = [
-                training_prompt(self.processor, c) if labels else Prompt(prompt_of(self.processor, c, ask=True))
-                for c in conversations
-            ]
+            prompts = [self.prompts.training(c) if labels else Prompt(self.prompts.asking(c)) for c in conversations]
         else:
             if labels:
                 raise SdvlmError("labels need messages, which say who speaks; got text")
             prompts = [Prompt(one) for one in ([text] if isinstance(text, str) else text or [])]
         pictures = [picture_of(image) for image in flat(images)]
-        marks = sum(prompt.text.count(self.processor.image_token) for prompt in prompts)
-        if marks != len(pictures):
-            raise SdvlmError(f"the prompts have room for {marks} pictures but {len(pictures)} came")
-        batch, _ = self._encode(prompts, pictures, padding_side or ("right" if labels else "left"), labels)
+        self._check_marks(prompts, pictures)
+        batch = DepthBatch(
+            self.prompts.batch(prompts, pictures, padding_side or ("right" if labels else "left"), labels)
+        )
         self._check_length(int(batch["attention_mask"].sum(dim=1).max()), max_length)
-        packed = self.depth_grid([picture.size for picture in pictures], depth, camera)
-        if packed is not None:
-            self._check_count(batch, len(packed))
-            batch["depth_grid"] = packed
-        return batch
+        return self._with_depth(batch, pictures, depth, camera)
 
     def depth_grid(self, sizes: Sequence[tuple[int, int]], depth: Any, camera: Any = None) -> Tensor | None:
-        """(T, C) packed depth of the tokens of pictures of the given (width, height); None where none has depth.
+        """(T, C) packed depth of the tokens of pictures of the given (width, height): ``depth_inputs.pack_depth``."""
+        return pack_depth(self.fusion, self.grid, sizes, depth, camera)
+
+    def question_prompt(self, question: str) -> str:
+        """The prompt about one picture that asks this question: what :meth:`encode_questions` sends."""
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        return self.prompts.asking([{"role": "user", "content": content}])
+
+    def encode_questions(
+        self, frame: RgbdFrame, questions: Sequence[str], depth: DepthMap | None = None
+    ) -> tuple[DepthBatch, list[list[int]]]:
+        """:meth:`encode_prompts` for questions about one picture, with ``depth`` or else the frame's own."""
+        texts = [self.question_prompt(question) for question in questions]
+        return self.encode_prompts(texts, [frame.image], [frame.depth if depth is None else depth], [frame.camera])
+
+    def encode_prompts(
+        self, texts: Sequence[str], images: Any, depth: Any = None, camera: Any = None
+    ) -> tuple[DepthBatch, list[list[int]]]:
+        """Prompts about the same pictures: inputs for the first, pictures and depth included, and token ids of each.
+
+        Every prompt is tokenised whole, as if it were alone; only the pictures are processed once.
+
+        Args:
+            texts: prompts, each with one image mark a picture.
+            images, depth, camera: as a call takes them, for one prompt.
 
         Raises:
-            SdvlmError: counts or sizes disagree, or depth is of a kind the fusion does not take.
+            SdvlmError: as a call.
         """
-        maps = per_picture(depth, len(sizes), "depth maps", DepthMap)
-        cameras = per_picture(camera, len(sizes), "cameras", Camera)
-        for index, (size, one, seen_by) in enumerate(zip(sizes, maps, cameras, strict=True)):
-            for what, part in (("depth", one), ("camera", seen_by)):
-                if part is not None and part.size != size:
-                    (w, h), (want_w, want_h) = part.size, size
-                    raise SdvlmError(
-                        f"{what} of picture {index} is for {w}x{h} pixels, the picture is {want_w}x{want_h}"
-                    )
-            self._check_kind(index, one)
-        if all(one is None for one in maps):
-            return None
-        grids = [
-            pool_depth(one, self.grid.boxes(size), size, seen_by)
-            for size, one, seen_by in zip(sizes, maps, cameras, strict=True)
-        ]
-        return DepthGrid.concatenate(grids).pack()
-
-    def encode_questions(self, frame: RgbdFrame, questions: Sequence[str]) -> tuple[DepthBatch, list[list[int]]]:
-        """Prompts about one picture: inputs for the first, picture and depth included, and the token ids of each.
-
-        Every prompt is tokenised whole, as if it were alone; only the picture is processed once.
-        """
-        asked = [[{"type": "image"}, {"type": "text", "text": question}] for question in questions]
-        texts = [prompt_of(self.processor, [{"role": "user", "content": content}], ask=True) for content in asked]
-        batch, moved = self._encode([Prompt(texts[0])], [picture_of(frame.image)], "left", False)
-        packed = self.depth_grid([frame.size], frame.depth, frame.camera)
-        if packed is not None:
-            self._check_count(batch, len(packed))
-            batch["depth_grid"] = packed
-        expanded = [text.replace(self.processor.image_token, moved[0][0]["replacement"]) for text in texts]
-        token_ids: list[list[int]] = self.tokenizer(expanded, **self._special(texts[0]))["input_ids"]
-        if token_ids[0] != batch["input_ids"][0].tolist():
-            raise SdvlmError(
-                f"{type(self.processor).__name__} tokenises prompts its own way; ask one question at a time"
-            )
+        pictures = [picture_of(image) for image in flat(images)]
+        for text in texts:
+            self._check_marks([Prompt(text)], pictures)
+        made, token_ids = self.prompts.many(texts, pictures)
         self._check_length(max(len(ids) for ids in token_ids), None)
-        return batch, token_ids
+        return self._with_depth(DepthBatch(made), pictures, depth, camera), token_ids
 
     def with_prompt(self, batch: DepthBatch, token_ids: list[int]) -> DepthBatch:
         """The inputs of another prompt about the pictures of ``batch``, a batch of one."""
@@ -186,8 +229,11 @@ class DepthProcessor:
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Beside the model: the wrapped model's processor files, and the config where the folder has none yet."""
+        """Beside the model: the wrapped model's processor files, its own depth network if it brings one, and the
+        config where the folder has none yet."""
         self.processor.save_pretrained(folder)
+        if self.config.estimator is not None and not (Path(folder) / self.config.estimator).exists():
+            save_own_depth(self.estimator, Path(folder) / self.config.estimator)
         if not (Path(folder) / "config.json").exists():
             self.config.save_pretrained(folder)
 
@@ -200,33 +246,20 @@ class DepthProcessor:
         """
         checkpoint.check_kind(folder_or_id, DepthVLMConfig.model_type)
         config = DepthVLMConfig.from_pretrained(folder_or_id)
-        return cls(load_processor(folder_or_id), config)
+        own = None if config.estimator is None else partial(load_own_depth, folder_or_id, config.estimator)
+        return cls(load_processor(folder_or_id), config, own)
 
-    def _encode(
-        self, prompts: list[Prompt], pictures: list[Image.Image], side: str, labels: bool
-    ) -> tuple[DepthBatch, list[list[dict[str, Any]]]]:
-        """The batch without depth, and for each prompt what its image marks became."""
-        texts = [prompt.text for prompt in prompts]
-        arguments: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": side}
-        arguments |= self._special(texts[0]) | {"return_text_replacement_offsets": True}
-        if labels:
-            if not self.tokenizer.is_fast:
-                raise SdvlmError("labels need a fast tokenizer, which tells where its tokens lie in the text")
-            arguments["return_offsets_mapping"] = True
-        made = self.processor(text=texts, images=pictures or None, **arguments)
-        offsets = made.pop("offset_mapping", None)
-        moved = made.pop("text_replacement_offsets", None) or [[] for _ in prompts]
-        batch = DepthBatch(dict(made))
-        if labels:
-            rows = zip(prompts, np.asarray(offsets), moved, strict=True)
-            spoken = np.stack([_spoken(prompt, where, replaced) for prompt, where, replaced in rows])
-            batch["labels"] = torch.where(torch.from_numpy(spoken), batch["input_ids"], _IGNORED)
-        return batch, moved
+    def _with_depth(self, batch: DepthBatch, pictures: list[Image.Image], depth: Any, camera: Any) -> DepthBatch:
+        packed = self.depth_grid([picture.size for picture in pictures], depth, camera) if pictures else None
+        if packed is not None:
+            self._check_count(batch, len(packed))
+            batch["depth_grid"] = packed
+        return batch
 
-    def _special(self, text: str) -> dict[str, Any]:
-        """Whether the tokenizer is to add its special tokens: not where the template wrote them."""
-        bos = self.tokenizer.bos_token
-        return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+    def _check_marks(self, prompts: list[Prompt], pictures: list[Image.Image]) -> None:
+        marks = sum(prompt.text.count(self.processor.image_token) for prompt in prompts)
+        if marks != len(pictures):
+            raise SdvlmError(f"the prompts have room for {marks} pictures but {len(pictures)} came")
 
     def _check_length(self, longest: int, max_length: int | None) -> None:
         limit = max_length or self.tokenizer.model_max_length
@@ -243,29 +276,3 @@ class DepthProcessor:
                 f"the processor placed {found} image tokens but the pictures have {depth_tokens} token boxes; "
                 "processor and model config do not belong together (patch size, select strategy)"
             )
-
-    def _check_kind(self, index: int, depth: DepthMap | None) -> None:
-        if depth is None:
-            return
-        if self.fusion is None:
-            raise SdvlmError(
-                "got depth, but this model has no fusion; make one with DepthVLM.from_vlm(..., fusion=...)"
-            )
-        if depth.kind not in self.fusion.kinds:
-            wanted = " or ".join(sorted(self.fusion.kinds))
-            raise SdvlmError(
-                f"depth of picture {index} is {depth.kind} but the fusion '{self.fusion.name}' needs {wanted} depth; "
-                "use a metric estimator or sensor, or a fusion with the coordinate 'minmax'"
-            )
-
-
-def _spoken(prompt: Prompt, offsets: np.ndarray, replaced: list[dict[str, Any]]) -> np.ndarray:
-    """(S,) bool: tokens that overlap an answer, given (S, 2) character offsets into the text with expanded marks."""
-    out = np.zeros(len(offsets), dtype=bool)
-    for span in prompt.answers:
-        start, end = (
-            position + sum(len(r["replacement"]) - len(r["text"]) for r in replaced if r["span"][1] <= position)
-            for position in span
-        )
-        out |= (offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 1] > offsets[:, 0])
-    return out

@@ -1,0 +1,141 @@
+"""Prompts as LLaVA's released code writes and tokenises them, for models that were trained so (``vicuna``).
+
+The same four things that ``template_prompts`` does by a processor's chat template: word a conversation, word it for
+training, make a batch, and give the token ids of many prompts about the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sdvlm.models.conversation import Conversation, Prompt, parts, pictures_in
+from sdvlm.models.vicuna import IGNORED, PICTURE, SYSTEM, chunked_ids, picture_first, released_labels, vicuna_prompt
+from sdvlm.types import SdvlmError
+
+__all__ = ["ReleasedPrompts"]
+
+
+class ReleasedPrompts:
+    """``vicuna_v1``, the template SD-VLM was trained with, or ``none``, the bare question its inference script sends.
+
+    Args:
+        processor: of the wrapped model; gives pixels, the image mark, and how many tokens a picture takes.
+        style: a key of ``config.CONVERSATIONS``.
+    """
+
+    def __init__(self, processor: Any, style: str) -> None:
+        self.processor, self.style = processor, style
+
+    def asking(self, conversation: Conversation) -> str:
+        """The prompt that ends where the assistant is to speak.
+
+        Raises:
+            SdvlmError: the conversation does not fit the style, or text holds image marks of its own.
+        """
+        if self.style == "vicuna_v1":
+            return self._vicuna(conversation, ask=True)
+        if len(conversation) != 1 or conversation[0]["role"] != "user":
+            roles = ", ".join(message["role"] for message in conversation)
+            raise SdvlmError(f"without a template a prompt is one turn of the user; got turns of {roles}")
+        mark = self.processor.image_token
+        return self._checked(conversation, _joined("\n", conversation[0], mark))
+
+    def training(self, conversation: Conversation) -> Prompt:
+        """The whole conversation, whose answers :meth:`batch` labels.
+
+        Raises:
+            SdvlmError: as :meth:`asking`, there is no answer, or the style has no training form.
+        """
+        if self.style != "vicuna_v1":
+            raise SdvlmError("labels need a template that says who speaks; set the conversation to vicuna_v1")
+        if all(message["role"] != "assistant" for message in conversation):
+            raise SdvlmError("there is nothing to learn from: the conversation has no assistant message")
+        return Prompt(self._vicuna(conversation, ask=False))
+
+    def batch(
+        self, prompts: Sequence[Prompt], pictures: list[Image.Image], side: str, labels: bool
+    ) -> dict[str, Tensor]:
+        """Padded inputs. Labels follow the released mask, not the prompts' own spans."""
+        seen, runs = self._see(pictures)
+        short = [chunked_ids(self.tokenizer, prompt.text, self.processor.image_token) for prompt in prompts]
+        taken = 0
+        rows: list[list[int]] = []
+        learned: list[list[int]] = []
+        for prompt, ids in zip(prompts, short, strict=True):
+            mine = runs[taken : (taken := taken + ids.count(PICTURE))]
+            rows.append(_expanded(ids, ids, mine, self.processor.image_token_id))
+            if labels:
+                spoken = released_labels(self.tokenizer, prompt.text, ids, self.processor.image_token)
+                learned.append(_expanded(spoken, ids, mine, IGNORED))
+        pad = self.tokenizer.pad_token_id
+        batch = {
+            "input_ids": _padded(rows, 0 if pad is None else pad, side),
+            "attention_mask": _padded([[1] * len(row) for row in rows], 0, side),
+        }
+        return batch | seen | ({"labels": _padded(learned, IGNORED, side)} if labels else {})
+
+    def many(self, texts: Sequence[str], pictures: list[Image.Image]) -> tuple[dict[str, Tensor], list[list[int]]]:
+        """Inputs of the first prompt, pictures included, and the token ids of each."""
+        seen, runs = self._see(pictures)
+        short = [chunked_ids(self.tokenizer, text, self.processor.image_token) for text in texts]
+        rows = [_expanded(ids, ids, runs, self.processor.image_token_id) for ids in short]
+        ids = torch.tensor(rows[:1])
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **seen}, rows
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's."""
+        return self.processor.tokenizer
+
+    def _vicuna(self, conversation: Conversation, ask: bool) -> str:
+        mark = self.processor.image_token
+        system = SYSTEM
+        turns = conversation
+        if conversation and conversation[0]["role"] == "system":
+            system, turns = _joined("", conversation[0], mark), conversation[1:]
+        said = [(m["role"], picture_first(_joined("", m, mark), mark)) for m in turns]
+        return self._checked(conversation, vicuna_prompt(said, ask, system))
+
+    def _checked(self, conversation: Conversation, text: str) -> str:
+        mark = self.processor.image_token
+        wanted = len(pictures_in(conversation))
+        if text.count(mark) != wanted:
+            raise SdvlmError(f"the prompt has {text.count(mark)} image marks '{mark}' for {wanted} image parts")
+        return text
+
+    def _see(self, pictures: list[Image.Image]) -> tuple[dict[str, Tensor], list[int]]:
+        """Pixel inputs, and how many tokens each picture takes: what the processor makes of bare image marks."""
+        if not pictures:
+            return {}, []
+        mark = self.processor.image_token
+        made = self.processor(
+            text=[mark * len(pictures)], images=pictures, return_tensors="pt", return_text_replacement_offsets=True
+        )
+        moved = made.pop("text_replacement_offsets")[0]
+        seen = {k: v for k, v in made.items() if k not in ("input_ids", "attention_mask", "token_type_ids")}
+        return seen, [one["replacement"].count(mark) for one in moved]
+
+
+def _joined(between: str, message: dict[str, Any], mark: str) -> str:
+    """The parts of a message as one text, a mark for each picture."""
+    return between.join(mark if part["type"] == "image" else str(part["text"]) for part in parts(message))
+
+
+def _expanded(values: list[int], ids: list[int], runs: list[int], filler: int) -> list[int]:
+    """``values`` with each picture among ``ids`` replaced by its run of ``filler``."""
+    out: list[int] = []
+    left = iter(runs)
+    for value, token in zip(values, ids, strict=True):
+        out += [filler] * next(left) if token == PICTURE else [value]
+    return out
+
+
+def _padded(rows: list[list[int]], filler: int, side: str) -> Tensor:
+    width = max(len(row) for row in rows)
+    fill = [[filler] * (width - len(row)) for row in rows]
+    return torch.tensor([f + r if side == "left" else r + f for f, r in zip(fill, rows, strict=True)])

@@ -1,0 +1,107 @@
+"""Prompts by the chat template of a model's own processor, which tokenises them too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sdvlm.models.conversation import Conversation, Prompt, prompt_of, training_prompt
+from sdvlm.types import SdvlmError
+
+__all__ = ["TemplatePrompts"]
+
+_IGNORED = -100
+
+
+class TemplatePrompts:
+    """Whatever the processor does of itself.
+
+    Args:
+        processor: of the wrapped model.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+
+    def asking(self, conversation: Conversation) -> str:
+        """The prompt that ends where the assistant is to speak. Raises as ``conversation.prompt_of``."""
+        return prompt_of(self.processor, conversation, ask=True)
+
+    def training(self, conversation: Conversation) -> Prompt:
+        """The whole conversation with the spans of its answers. Raises as ``conversation.training_prompt``."""
+        return training_prompt(self.processor, conversation)
+
+    def batch(
+        self, prompts: Sequence[Prompt], pictures: list[Image.Image], side: str, labels: bool
+    ) -> dict[str, Tensor]:
+        """Padded inputs; labels are the tokens that overlap an answer.
+
+        Raises:
+            SdvlmError: labels are wanted of a slow tokenizer.
+        """
+        return self._encode(prompts, pictures, side, labels)[0]
+
+    def many(self, texts: Sequence[str], pictures: list[Image.Image]) -> tuple[dict[str, Tensor], list[list[int]]]:
+        """Inputs of the first prompt, pictures included, and the token ids of each, tokenised whole.
+
+        Raises:
+            SdvlmError: the processor tokenises prompts in a way that cannot be done without the pictures.
+        """
+        batch, moved = self._encode([Prompt(texts[0])], pictures, "left", False)
+        runs = [one["replacement"] for one in moved[0]]
+        expanded = [_with_runs(text, self.processor.image_token, runs) for text in texts]
+        token_ids: list[list[int]] = self.processor.tokenizer(expanded, **self._special(texts[0]))["input_ids"]
+        if token_ids[0] != batch["input_ids"][0].tolist():
+            raise SdvlmError(
+                f"{type(self.processor).__name__} tokenises prompts its own way; ask one question at a time"
+            )
+        return batch, token_ids
+
+    def _encode(
+        self, prompts: Sequence[Prompt], pictures: list[Image.Image], side: str, labels: bool
+    ) -> tuple[dict[str, Tensor], list[list[dict[str, Any]]]]:
+        """The batch, and for each prompt what its image marks became."""
+        texts = [prompt.text for prompt in prompts]
+        arguments: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": side}
+        arguments |= self._special(texts[0]) | {"return_text_replacement_offsets": True}
+        if labels:
+            if not self.processor.tokenizer.is_fast:
+                raise SdvlmError("labels need a fast tokenizer, which tells where its tokens lie in the text")
+            arguments["return_offsets_mapping"] = True
+        made = self.processor(text=texts, images=pictures or None, **arguments)
+        offsets = made.pop("offset_mapping", None)
+        moved = made.pop("text_replacement_offsets", None) or [[] for _ in prompts]
+        batch = dict(made)
+        if labels:
+            rows = zip(prompts, np.asarray(offsets), moved, strict=True)
+            spoken = np.stack([_spoken(prompt, where, replaced) for prompt, where, replaced in rows])
+            batch["labels"] = torch.where(torch.from_numpy(spoken), batch["input_ids"], _IGNORED)
+        return batch, moved
+
+    def _special(self, text: str) -> dict[str, Any]:
+        """Whether the tokenizer is to add its special tokens: not where the template wrote them."""
+        bos = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+
+
+def _with_runs(text: str, mark: str, runs: list[str]) -> str:
+    """The text with its image marks, in order, replaced by what they expand to."""
+    pieces = text.split(mark)
+    return pieces[0] + "".join(run + piece for run, piece in zip(runs, pieces[1:], strict=True))
+
+
+def _spoken(prompt: Prompt, offsets: np.ndarray, replaced: list[dict[str, Any]]) -> np.ndarray:
+    """(S,) bool: tokens that overlap an answer, given (S, 2) character offsets into the text with expanded marks."""
+    out = np.zeros(len(offsets), dtype=bool)
+    for span in prompt.answers:
+        start, end = (
+            position + sum(len(r["replacement"]) - len(r["text"]) for r in replaced if r["span"][1] <= position)
+            for position in span
+        )
+        out |= (offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 1] > offsets[:, 0])
+    return out
