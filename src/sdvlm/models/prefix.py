@@ -21,9 +21,9 @@ from torch import Tensor
 from sdvlm.models.families import position_axes, position_offset
 from sdvlm.models.processor import DepthBatch, DepthProcessor
 from sdvlm.models.shared_attention import SharedPrefixCache, can_share, sharing
-from sdvlm.types import RgbdFrame, SdvlmError
+from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 
-__all__ = ["Answer", "answer_questions"]
+__all__ = ["Answer", "answer_prompts", "answer_questions"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ class Answer:
     token_ids: tuple[int, ...]
 
 
-@torch.inference_mode()
 def answer_questions(
     model: Any,
     processor: DepthProcessor,
@@ -45,6 +44,7 @@ def answer_questions(
     max_new_tokens: int = 32,
     share_prefix: bool = True,
     batch_size: int = 64,
+    depth: DepthMap | None = None,
 ) -> list[Answer]:
     """Greedy answers to questions about one picture, in the order asked.
 
@@ -53,9 +53,43 @@ def answer_questions(
         processor: of that model.
         frame: the picture, with depth and camera where they are known.
         questions: each is a conversation of its own: the picture, then the question.
+        max_new_tokens, share_prefix, batch_size: as :func:`answer_prompts`.
+        depth: in place of the frame's; may have another size where the model pools over the un-padded picture, as what
+            ``DepthProcessor.own_depth`` gives there.
+
+    Raises:
+        SdvlmError: as :func:`answer_prompts`.
+    """
+    prompts = [processor.question_prompt(question) for question in questions]
+    depth = frame.depth if depth is None else depth
+    limits = (max_new_tokens, share_prefix, batch_size)
+    return answer_prompts(model, processor, prompts, [frame.image], [depth], [frame.camera], *limits)
+
+
+@torch.inference_mode()
+def answer_prompts(
+    model: Any,
+    processor: DepthProcessor,
+    prompts: Sequence[str],
+    images: Any = None,
+    depth: Any = None,
+    camera: Any = None,
+    max_new_tokens: int = 32,
+    share_prefix: bool = True,
+    batch_size: int = 64,
+) -> list[Answer]:
+    """Greedy answers to prompts that are sent as they are, in their order.
+
+    Args:
+        model: a ``DepthVLM``, or an adapter around one.
+        processor: of that model.
+        prompts: each with one image mark (``<image>``) a picture, in the order of the pictures, or with none: then
+            the pictures are left out of that prompt, as the released code does.
+        images: the pictures, the same for all prompts.
+        depth, camera: of the pictures, as a ``DepthProcessor`` takes them.
         max_new_tokens: longest answer.
-        share_prefix: read the picture once; else ask one by one with the model's own ``generate``.
-        batch_size: questions decoded together. The prefix's keys and values are shared, or copied for each where the
+        share_prefix: read what the prompts begin with once; else ask one by one with the model's own ``generate``.
+        batch_size: prompts decoded together. The prefix's keys and values are shared, or copied for each where the
             model's attention is of a kind of its own.
 
     Raises:
@@ -63,28 +97,42 @@ def answer_questions(
     """
     if max_new_tokens < 1 or batch_size < 1:
         raise SdvlmError(f"max_new_tokens and batch_size must be positive; got {max_new_tokens} and {batch_size}")
-    if not questions:
-        return []
-    first, prompts = processor.encode_questions(frame, questions)
-    shared = _shared_length(prompts, processor.processor.image_token_id)
+    seeing = [index for index, prompt in enumerate(prompts) if processor.processor.image_token in prompt]
+    blind = [index for index in range(len(prompts)) if index not in set(seeing)]
+    answers: list[list[int]] = [[] for _ in prompts]
     with _evaluating(model):
-        if share_prefix and shared is not None:
-            answers = _answer_shared(model, processor, first, prompts, shared, max_new_tokens, batch_size)
-        else:
-            if share_prefix:
-                _LOG.warning(
-                    "the prompts differ before their picture ends, so nothing can be shared: asking one by one"
-                )
-            answers = [_answer_alone(model, processor, first, prompt, max_new_tokens) for prompt in prompts]
+        for chosen, pictures in ((seeing, (images, depth, camera)), (blind, ())):
+            if chosen:
+                first, ids = processor.encode_prompts([prompts[index] for index in chosen], *pictures)
+                said = _answer(model, processor, first, ids, max_new_tokens, batch_size if share_prefix else None)
+                for index, tokens in zip(chosen, said, strict=True):
+                    answers[index] = tokens
     return [Answer(processor.decode(tokens), tuple(tokens)) for tokens in answers]
 
 
+def _answer(
+    model: Any,
+    processor: DepthProcessor,
+    first: DepthBatch,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    batch_size: int | None,
+) -> list[list[int]]:
+    """Answers to prompts about the pictures of ``first``; ``batch_size`` None asks one by one."""
+    if batch_size is not None:
+        shared = _shared_length(prompts, processor.processor.image_token_id)
+        if shared is not None:
+            return _answer_shared(model, processor, first, prompts, shared, max_new_tokens, batch_size)
+        _LOG.warning("the prompts differ before their picture ends, so nothing can be shared: asking one by one")
+    return [_answer_alone(model, processor, first, prompt, max_new_tokens) for prompt in prompts]
+
+
 def _shared_length(prompts: list[list[int]], image_token_id: int) -> int | None:
-    """Tokens all prompts begin with, at least one left over for each; None if a picture reaches beyond them."""
+    """Tokens all prompts begin with, at least one left over for each; None if none do or a picture reaches beyond."""
     length = min(len(prompt) for prompt in prompts) - 1
     for prompt in prompts[1:]:
         length = next((i for i in range(length) if prompt[i] != prompts[0][i]), length)
-    return None if image_token_id in prompts[0][length:] else length
+    return None if length < 1 or image_token_id in prompts[0][length:] else length
 
 
 def _answer_shared(

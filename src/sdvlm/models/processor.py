@@ -213,6 +213,8 @@ class DepthProcessor:
         for text in texts:
             self._check_marks([Prompt(text)], pictures)
         made, token_ids = self.prompts.many(texts, pictures)
+        if not all(token_ids):
+            raise SdvlmError("a prompt without a token cannot be answered; say something in it")
         self._check_length(max(len(ids) for ids in token_ids), None)
         return self._with_depth(DepthBatch(made), pictures, depth, camera), token_ids
 
