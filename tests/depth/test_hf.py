@@ -223,3 +223,31 @@ def test_the_estimator_is_a_plain_dataclass(checkpoint: Folder) -> None:
     estimator = load_hf_estimator(str(checkpoint("glpn")))
     assert isinstance(estimator, HFDepthEstimator)
     assert not estimator.model.training
+
+
+# raw maps
+
+
+@pytest.mark.parametrize("name", ["depth_anything_relative", "dpt_dinov2", "glpn", "depth_pro"])
+def test_raw_maps_are_what_the_network_puts_out_and_cover_the_picture_only(checkpoint: Folder, name: str) -> None:
+    estimator = load_estimator(checkpoint(name))
+    assert isinstance(estimator, HFDepthEstimator)
+    images = pictures((64, 32), (45, 71), (64, 32))
+    maps = estimator.raw(images)
+    for image, found in zip(images, maps, strict=True):
+        item = hf.prepare(estimator.model_type, estimator.processor, image)
+        (output, _), *_ = estimator._forward([item])
+        height, width = output.shape
+        left, top, right, bottom = (round(x * n) for x, n in zip(item.inside, (width, height) * 2, strict=True))
+        expected = output[top:bottom, left:right].numpy()
+        np.testing.assert_allclose(found.values, expected, atol=1e-5)
+    inverse = name == "depth_pro"  # before the focal length makes metres of it
+    assert {found.kind for found in maps} == {DepthKind.DISPARITY if inverse else estimator.kind}
+
+
+def test_a_raw_map_resampled_to_the_picture_is_the_estimate(checkpoint: Folder) -> None:
+    estimator = load_estimator(checkpoint("depth_anything_relative"))
+    assert isinstance(estimator, HFDepthEstimator)
+    images = pictures((60, 40))
+    resampled = hf.resample(torch.from_numpy(estimator.raw(images)[0].values.copy()), (0, 0, 1, 1), (60, 40))
+    np.testing.assert_allclose(resampled, estimator.estimate(images)[0].depth.values, atol=1e-6)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 
 from sdvlm.depth.estimator import DepthEstimate, licence_of
 from sdvlm.depth.heads import USES_CAMERA, depth_from_inverse, head_kind
+from sdvlm.depth.positions import follow_offset
 from sdvlm.depth.preprocess import Prepared, load_processor, prepare, resample
 from sdvlm.depth.raw import one_line
 from sdvlm.types import Camera, DepthKind, DepthMap, SdvlmError
@@ -91,22 +92,48 @@ class HFDepthEstimator:
         """
         cameras = [None] * len(images) if cameras is None else list(cameras)
         _check_inputs(images, cameras)
-        results: list[DepthEstimate | None] = [None] * len(images)
+        results: dict[int, DepthEstimate] = {}
+        for index, item, raw in self._outputs(images):
+            results[index] = self._finish(raw, item, images[index].shape[:2], cameras[index])
+        return [results[index] for index in range(len(images))]
+
+    def raw(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthMap]:
+        """One map a picture at the network's own output size, values as the network puts them out.
+
+        What code that pools depth itself wants: resampling to the picture first would change the means. Padding that
+        the processor put around the picture is cut off. Depth Pro's output is inverse depth, so that is its kind here.
+
+        Raises:
+            SdvlmError: something that is no picture.
+        """
+        _check_inputs(images, [None] * len(images))
+        kind = DepthKind.DISPARITY if self.model_type == "depth_pro" else self.kind
+        results: dict[int, DepthMap] = {}
+        for index, item, (values, _) in self._outputs(images):
+            (height, width), (left, top, right, bottom) = values.shape, item.inside
+            rows = slice(round(top * height), round(bottom * height))
+            results[index] = DepthMap(values[rows, round(left * width) : round(right * width)].numpy(), kind, self.id)
+        return [results[index] for index in range(len(images))]
+
+    def _outputs(
+        self, images: Sequence[NDArray[np.uint8]]
+    ) -> Iterator[tuple[int, Prepared, tuple[torch.Tensor, float | None]]]:
+        """Index, input and raw output of each picture, not in order: inputs of one shape share a pass."""
         waiting: dict[tuple[int, ...], list[tuple[int, Prepared]]] = {}
-
-        def run(group: list[tuple[int, Prepared]]) -> None:
-            for (index, item), raw in zip(group, self._forward([item for _, item in group]), strict=True):
-                results[index] = self._finish(raw, item, images[index].shape[:2], cameras[index])
-
         for index, image in enumerate(images):
             item = prepare(self.model_type, self.processor, image)
             group = waiting.setdefault(tuple(item.pixel_values.shape), [])
             group.append((index, item))
             if len(group) == self.batch_size:
-                run(waiting.pop(tuple(item.pixel_values.shape)))
+                yield from self._pass(waiting.pop(tuple(item.pixel_values.shape)))
         for group in waiting.values():
-            run(group)
-        return [result for result in results if result is not None]
+            yield from self._pass(group)
+
+    def _pass(
+        self, group: list[tuple[int, Prepared]]
+    ) -> Iterator[tuple[int, Prepared, tuple[torch.Tensor, float | None]]]:
+        for (index, item), output in zip(group, self._forward([item for _, item in group]), strict=True):
+            yield index, item, output
 
     @torch.inference_mode()
     def _forward(self, items: list[Prepared]) -> list[tuple[torch.Tensor, float | None]]:
@@ -157,6 +184,7 @@ def load_hf_estimator(
         config = _load_config(location, source, revision)
         resolved = head_kind(config, kind, source)
         model = _load_model(location, source, config, torch_dtype, revision)
+        follow_offset(model)
         processor = load_processor(config.model_type, location, revision)
     except SdvlmError:
         raise

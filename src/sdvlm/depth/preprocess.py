@@ -2,7 +2,8 @@
 
 All families go through their own image processor's Pillow variant, so results do not depend on whether torchvision is
 installed. Two families (Depth Pro, TIPSv2) ship a torchvision processor only; :class:`StretchProcessor` does what
-theirs do, from the same ``preprocessor_config.json``.
+theirs do, from the same ``preprocessor_config.json``. A config with ``"antialias": false`` gets
+:class:`~sdvlm.depth.cubic.CubicProcessor`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sdvlm.depth.cubic import CubicProcessor
 from sdvlm.types import SdvlmError
 
 __all__ = ["Prepared", "StretchProcessor", "load_processor", "prepare", "resample"]
@@ -73,14 +75,16 @@ class StretchProcessor:
 
 
 def load_processor(model_type: str, source: str, revision: str | None) -> Any:
-    """A checkpoint's processor: the transformers one, or :class:`StretchProcessor` where theirs needs torchvision."""
+    """A checkpoint's processor: the transformers one, or ours where theirs needs torchvision or has no such kernel."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    found, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=revision)
+    if found.get("antialias") is False:
+        return CubicProcessor.from_dict(found, source)
     if model_type not in _STRETCH_DEFAULTS:
         from transformers import AutoImageProcessor
 
         return AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil", trust_remote_code=False)
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    found, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=revision)
     config = _STRETCH_DEFAULTS[model_type] | {key: value for key, value in found.items() if value is not None}
     return StretchProcessor(
         size=(int(config["size"]["width"]), int(config["size"]["height"])),
@@ -100,7 +104,7 @@ def prepare(model_type: str, processor: Any, image: NDArray[np.uint8]) -> Prepar
     """
     height, width = image.shape[:2]
     try:
-        if isinstance(processor, StretchProcessor):
+        if isinstance(processor, StretchProcessor | CubicProcessor):
             return Prepared(processor(image))
         divisor = getattr(processor, "size_divisor", None) if model_type != "glpn" else None
         pads_after = bool(divisor and getattr(processor, "do_pad", False))
