@@ -1,0 +1,238 @@
+"""What a run asks: rows about pictures, each picture handed over once however its rows are scattered.
+
+A source is read twice. The first pass keeps the text of every row (about a kilobyte each) and no picture: it groups
+rows by picture, counts what is broken, and takes the fingerprint that a resumed run is checked against, all before the
+first answer. The second pass hands over each picture at its first row, with all its questions. Memory then holds the
+texts and one picture. A window over the rows would read the data once, but have the model read those pictures again
+whose rows lie far apart, and would know neither the total nor the broken rows before it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
+from sdvlm.eval.answers import parse_answer
+from sdvlm.eval.scoring import Outcome
+from sdvlm.types import RgbdFrame, SdvlmError
+
+if TYPE_CHECKING:
+    from sdvlm.data.msmu import MsmuRow
+
+__all__ = ["MsmuSource", "RoomSource", "Row", "Source", "fingerprint"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question about one picture, without the picture.
+
+    Args:
+        number: its place in the data, from 0.
+        type: family.
+        raw_type: family as the data spells it.
+        image_id: which picture.
+        question: as asked, without image marks.
+        raw_question: as published, image marks included.
+        reference: answer of the data.
+        extra: what scoring needs besides; plain JSON values.
+    """
+
+    number: int
+    type: QuestionType
+    raw_type: str
+    image_id: str
+    question: str
+    raw_question: str
+    reference: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the beginning of a line of ``answers.jsonl``."""
+        return {
+            "number": self.number,
+            "type": self.type.value,
+            "raw_type": self.raw_type,
+            "image_id": self.image_id,
+            "question": self.question,
+            "raw_question": self.raw_question,
+            "reference": self.reference,
+            **self.extra,
+        }
+
+
+Look = Callable[[], RgbdFrame]
+"""Decodes a picture when it is wanted."""
+
+
+class Source(Protocol):
+    """Rows, their pictures, and how to tell a right answer."""
+
+    name: str
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All that is asked, without pictures."""
+
+    @property
+    def broken(self) -> Sequence[Any]:
+        """Rows left out because they could not be read."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Where the rows came from: for ``run.json``, and equal when a run is resumed."""
+
+    def pictures(self) -> Iterator[tuple[str, Look]]:
+        """Each picture of :attr:`rows` once, in order of its first row: its ``image_id`` and how to see it."""
+
+    def outcome(self, record: dict[str, Any]) -> Outcome:
+        """Score a line of ``answers.jsonl``."""
+
+
+def fingerprint(rows: Iterable[Row]) -> str:
+    """Digest of what is asked: numbers, pictures, questions, references, families."""
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        digest.update(json.dumps(row.to_dict(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+class MsmuSource:
+    """MSMU rows.
+
+    Args:
+        read: starts reading the rows from the beginning; called twice.
+        where: path and split, for ``run.json``.
+        limit: ask only the first so many rows.
+        broken: the list that the first ``read`` fills with rows it had to skip.
+
+    Raises:
+        SdvlmError: there are no rows, or as ``read``.
+    """
+
+    name = "msmu"
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[MsmuRow]],
+        where: dict[str, Any] | None = None,
+        limit: int | None = None,
+        broken: list[Any] | None = None,
+    ) -> None:
+        self._read, self._limit, self._where = read, limit, where or {}
+        self.rows = [_text_of(row) for row in islice(read(), limit)]
+        self.broken = list(broken or ())
+        if not self.rows:
+            raise SdvlmError("there is no row to ask; check --data, --split and --limit")
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        split: str = "test",
+        limit: int | None = None,
+        on_broken: Literal["refuse", "skip"] = "refuse",
+    ) -> MsmuSource:
+        """The rows of published files; see :func:`~sdvlm.data.msmu.read_msmu`."""
+        from sdvlm.data.msmu import BrokenRow, read_msmu
+
+        broken: list[BrokenRow] = []
+        where = {"data": str(path), "split": split, "on_broken": on_broken}
+        return cls(lambda: read_msmu(path, split, on_broken, broken), where, limit, broken)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Path, split, limit, number of rows and pictures, broken rows, fingerprint."""
+        counts = {"rows": len(self.rows), "pictures": len({row.image_id for row in self.rows})}
+        return (
+            {"bench": self.name, **self._where, "limit": self._limit, **counts}
+            | {"broken": len(self.broken)}
+            | {"fingerprint": fingerprint(self.rows)}
+        )
+
+    def pictures(self) -> Iterator[tuple[str, Look]]:
+        """Each picture once, decoded when looked at."""
+        wanted = {row.image_id for row in self.rows}
+        for row in self._read():
+            if row.image_id in wanted:
+                wanted.remove(row.image_id)
+                yield row.image_id, _look_at(row)
+            if not wanted:
+                return
+
+    def outcome(self, record: dict[str, Any]) -> Outcome:
+        """The rules of :func:`~sdvlm.eval.rule_score.rule_score`; no judge is asked."""
+        from sdvlm.eval.rule_score import rule_score
+
+        family = QuestionType(record["type"])
+        scored = rule_score(family, record["question"], record["reference"], record["answer"])
+        return Outcome(family, scored.right, scored.parsed)
+
+
+def _text_of(row: MsmuRow) -> Row:
+    if row.type is None:
+        raise SdvlmError(f"row {row.number} has no type, so its answer cannot be scored; give data with types")
+    return Row(row.number, row.type, row.raw_type or row.type, row.image_id, row.question, row.raw_question, row.answer)
+
+
+def _look_at(row: MsmuRow) -> Look:
+    return lambda: RgbdFrame(row.image(), name=f"picture of row {row.number}")
+
+
+class RoomSource:
+    """Questions about procedural rooms, whose true answers are known as values.
+
+    Args:
+        exam: pictures with depth and camera, and the questions about each.
+        where: how the exam was made, for ``run.json``.
+    """
+
+    name = "rooms"
+
+    def __init__(
+        self, exam: Sequence[tuple[RgbdFrame, Sequence[QuestionSample]]], where: dict[str, Any] | None = None
+    ) -> None:
+        self._frames = [frame for frame, _ in exam]
+        self._where = where or {}
+        self.broken: list[Any] = []
+        asked = [(index, question) for index, (_, questions) in enumerate(exam) for question in questions]
+        self.rows = [
+            Row(
+                number,
+                one.type,
+                one.template,
+                f"room-{index:05d}",
+                one.question,
+                one.question,
+                one.answer,
+                {"truth": one.answer_typed.to_dict(), "names": list(one.names)},
+            )
+            for number, (index, one) in enumerate(asked)
+        ]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the exam was made, number of rows and pictures, fingerprint."""
+        counts = {"rows": len(self.rows), "pictures": len(self._frames), "broken": 0}
+        return {"bench": self.name, **self._where, **counts, "fingerprint": fingerprint(self.rows)}
+
+    def pictures(self) -> Iterator[tuple[str, Look]]:
+        """Each picture, with its true depth and camera."""
+        for index, frame in enumerate(self._frames):
+            yield f"room-{index:05d}", lambda frame=frame: frame  # type: ignore[misc]
+
+    def outcome(self, record: dict[str, Any]) -> Outcome:
+        """The strict rule of the answer's kind."""
+        family, truth = QuestionType(record["type"]), _typed(record["truth"])
+        options = record["names"] if family is QuestionType.SCALE_COMPARE else ()
+        read = parse_answer(record["answer"], family, question=record["question"], options=options, kind=truth.kind)
+        return Outcome.of(family, read, truth)
+
+
+def _typed(values: dict[str, Any]) -> TypedAnswer:
+    return TypedAnswer(AnswerKind(values["kind"]), tuple(values["values"]), values["unit"], values["definition"])
