@@ -1,0 +1,163 @@
+"""Runs side by side, and beside the published table, as values. ``report_text`` and ``figures`` show them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sdvlm.data.schema import QuestionType
+from sdvlm.eval.published import COLUMNS, PUBLISHED, PublishedRow
+from sdvlm.eval.run_folder import CONTROLS, read_json
+from sdvlm.eval.scoring import FamilyScore, Scoreboard
+from sdvlm.types import SdvlmError
+
+__all__ = ["Report", "ReportRow", "make_report", "read_run"]
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One run, control or published model.
+
+    Args:
+        name: what the row is called.
+        rates: percentages by family, of those asked or printed.
+        mean: of the families; None where a published row leaves columns out.
+        micro: percentage over all questions alike; None for published rows.
+        scorer: ``rules``, a judged scorer's name, or ``published``.
+        board: counts and intervals of our own rows.
+        printed: the average as printed, for published rows.
+        note: what to know about the row.
+        bench: which questions.
+        control: whether depth was tampered with.
+    """
+
+    name: str
+    rates: dict[QuestionType, float]
+    mean: float | None
+    micro: float | None
+    scorer: str
+    board: Scoreboard | None = None
+    printed: float | None = None
+    note: str = ""
+    bench: str = "msmu"
+    control: str | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether the row is from the published table."""
+        return self.scorer == "published"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; percentages."""
+        out: dict[str, Any] = {"name": self.name, "bench": self.bench, "scorer": self.scorer, "control": self.control}
+        out |= {"rates": {family.value: rate for family, rate in self.rates.items()}}
+        out |= {"mean_of_families": self.mean, "all_questions": self.micro, "printed_average": self.printed}
+        return out | {"counts": self.board and self.board.to_dict(), "note": self.note}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows of runs first, then published ones."""
+
+    rows: tuple[ReportRow, ...]
+
+    @property
+    def runs(self) -> tuple[ReportRow, ...]:
+        """Our own rows."""
+        return tuple(row for row in self.rows if not row.published)
+
+    @property
+    def published(self) -> tuple[ReportRow, ...]:
+        """The published rows; none where no run is about MSMU."""
+        return tuple(row for row in self.rows if row.published)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"rows": [row.to_dict() for row in self.rows]}
+
+
+def make_report(folders: Sequence[Path]) -> Report:
+    """Read run folders, their controls and judged scores included.
+
+    Raises:
+        SdvlmError: no folder, or one that holds no finished run.
+    """
+    if not folders:
+        raise SdvlmError("give at least one run folder (sdvlm eval ... --out DIR)")
+    runs = [row for group in _named_apart([read_run(folder) for folder in folders], folders) for row in group]
+    about_msmu = any(row.bench == "msmu" for row in runs)
+    return Report((*runs, *(_published(row) for row in PUBLISHED if about_msmu)))
+
+
+def read_run(folder: Path) -> list[ReportRow]:
+    """The rows of one run folder: its own first, then its controls, then what judges said of it.
+
+    Judged scores are files ``scores-NAME.json`` beside ``scores.json``, as ``sdvlm score --json`` prints them.
+
+    Raises:
+        SdvlmError: no finished run is there.
+    """
+    if not folder.is_dir():
+        raise SdvlmError(f"no folder '{folder}'; give the folder of a run (sdvlm eval ... --out DIR)")
+    scores = read_json(folder / "scores.json")
+    name, bench = _short(scores["model"]), str(scores["bench"])
+    main = _row(name, scores, "rules", bench)
+    rows = [main] if scores.get("control") is None else [_as_control(main, scores["control"])]
+    for control in CONTROLS:
+        if (folder / control / "scores.json").is_file():
+            rows.append(_as_control(_row(name, read_json(folder / control / "scores.json"), "rules", bench), control))
+    for path in sorted(folder.glob("scores-*.json")):
+        scorer = path.stem.removeprefix("scores-")
+        judged = _row(f"{name} ({scorer})", read_json(path), scorer, bench)
+        rows.append(judged)
+    return rows
+
+
+def _as_control(row: ReportRow, control: str) -> ReportRow:
+    return replace(row, name=f"{row.name}, {CONTROLS.get(control, control)}", control=control)
+
+
+def _row(name: str, scores: dict[str, Any], scorer: str, bench: str) -> ReportRow:
+    try:
+        families = {QuestionType(family): _score(values) for family, values in scores["families"].items()}
+    except (KeyError, ValueError, TypeError) as error:
+        raise SdvlmError(f"the scores of '{name}' ({scorer}) are not those of a run: {error!r}") from error
+    board = Scoreboard({family: families[family] for family in COLUMNS if family in families})
+    asked = {family: score for family, score in board.families.items() if score.asked}
+    rates = {family: 100 * score.rate for family, score in asked.items()}
+    missing = len(COLUMNS) - len(asked)
+    note = f"{missing} of 8 families were not asked; the mean is over the others" if missing else ""
+    mean = sum(rates.values()) / len(rates) if rates else math.nan
+    return ReportRow(name, rates, mean, 100 * board.overall.rate, scorer, board, note=note, bench=bench)
+
+
+def _score(values: dict[str, Any]) -> FamilyScore:
+    """From ``scores.json`` (asked, right, unparsed), or from ``sdvlm score`` (count, correct)."""
+    asked = values["asked"] if "asked" in values else values["count"]
+    right = values["right"] if "right" in values else values["correct"]
+    return FamilyScore(int(asked), int(right), int(values.get("unparsed") or 0))
+
+
+def _published(row: PublishedRow) -> ReportRow:
+    return ReportRow(
+        f"{row.name} (published)", row.by_family, row.mean, None, "published", printed=row.printed, note=row.note
+    )
+
+
+def _short(model: str) -> str:
+    """A folder by its last part, a hub id whole."""
+    path = Path(model)
+    return path.name if path.is_absolute() or len(path.parts) > 2 or path.is_dir() else model
+
+
+def _named_apart(groups: list[list[ReportRow]], folders: Sequence[Path]) -> list[list[ReportRow]]:
+    """Runs of one model are told apart by their folders."""
+    uses = Counter(group[0].name for group in groups)
+    return [
+        [replace(row, name=f"{row.name} [{folder.name}]") for row in group] if uses[group[0].name] > 1 else group
+        for group, folder in zip(groups, folders, strict=True)
+    ]
