@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "depth": ("sdvlm.cli.depth:depth", "Estimate depth maps for pictures, cached."),
     "rooms": ("sdvlm.cli.rooms:rooms", "Write procedural rooms in ScanNet's layout."),
     "doctor": ("sdvlm.cli.doctor:doctor", "Say what is installed, and what a depth file holds."),
+    "eval": ("sdvlm.cli.eval:evaluate", "Ask a benchmark's questions, score the answers; resumable."),
+    "report": ("sdvlm.cli.report:report", "Compare runs with each other and with the published table."),
     "bench": ("sdvlm.cli.bench:bench", "Measure, side by side with a baseline in the same run."),
 }
 """verb: (where its function is, the line that ``sdvlm --help`` shows)"""

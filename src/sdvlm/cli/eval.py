@@ -1,0 +1,128 @@
+"""``sdvlm eval``: a benchmark, asked and scored, resumable at any moment."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sdvlm.eval.run import RunSummary
+    from sdvlm.eval.run_source import Source
+
+__all__ = ["evaluate"]
+
+
+class Bench(StrEnum):
+    """What there is to ask."""
+
+    MSMU = "msmu"
+    ROOMS = "rooms"
+
+
+class OnBroken(StrEnum):
+    """What to do with a row that cannot be read."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
+_MAX_NEW_TOKENS = {Bench.MSMU: 256, Bench.ROOMS: 32}
+
+
+def evaluate(
+    bench: Annotated[Bench, typer.Argument(help="msmu, or rooms (procedural, held out).", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there goes on.", show_default=False)],
+    model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
+    data: Annotated[Path | None, typer.Option(help="msmu: folder or file as published.", show_default=False)] = None,
+    split: Annotated[str, typer.Option(help="msmu: which split.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Ask only so many questions (rooms: 1000).", show_default=False)
+    ] = None,
+    depth: Annotated[
+        str,
+        typer.Option(
+            help="auto (the model's own network, else the data's), none, or an estimator.", metavar="auto|none|ID"
+        ),
+    ] = "auto",
+    conversation: Annotated[
+        str | None,
+        typer.Option(help="vicuna_v1, none or template; default: the model's own.", show_default=False),
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="boxes (aligned) or unpadded (as released); default: the model's own.", show_default=False),
+    ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Ask again with depth withheld, and with another picture's depth.")
+    ] = False,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer (msmu: 256, rooms: 32).", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 64,
+    on_broken: Annotated[OnBroken, typer.Option(help="msmu: rows that cannot be read.")] = OnBroken.REFUSE,
+    device: Annotated[
+        str | None,
+        typer.Option(help="torch device; default the CPU for nano, else the first accelerator.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Ask a model a benchmark's questions, behind one shared prefix a picture, and score the answers by rules."""
+    from sdvlm.cli.load import load_quietly
+    from sdvlm.eval.run import run
+    from sdvlm.eval.run_asker import Asker, DepthSource
+
+    source = _source(bench, data, split, limit, on_broken)
+    vlm, processor = load_quietly(model, device)
+    worded = {} if conversation is None else {"conversation": None if conversation == "template" else conversation}
+    processor = processor.with_options(pooling, **worded)
+    chosen = DepthSource.choose(depth, processor, in_data=bench is Bench.ROOMS, device=device)
+    asker = Asker(vlm, processor, chosen, max_new_tokens or _MAX_NEW_TOKENS[bench], batch_size)
+    summary = run(source, asker, out, model, controls, _progress)
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    else:
+        _print(summary)
+
+
+def _source(bench: Bench, data: Path | None, split: str, limit: int | None, on_broken: OnBroken) -> Source:
+    from sdvlm.eval.run_source import MsmuSource, RoomSource
+    from sdvlm.types import SdvlmError
+
+    if bench is Bench.MSMU:
+        if data is None:
+            raise SdvlmError("msmu needs --data: the folder or file that the data set was published as")
+        return MsmuSource.open(data, split, limit, on_broken.value)
+    if data is not None:
+        raise SdvlmError("rooms are made on the spot; --data is for msmu, leave it out")
+    from sdvlm.nano.evaluate import HELD_OUT_SEED, held_out_exam
+
+    questions = limit or 1000
+    return RoomSource(held_out_exam(questions), {"questions": questions, "seed": HELD_OUT_SEED})
+
+
+def _progress(done: int, wanted: int) -> None:
+    typer.echo(f"\r{done} of {wanted} answers", err=True, nl=done == wanted)
+
+
+def _print(summary: RunSummary) -> None:
+    from sdvlm.eval.run_folder import CONTROLS
+    from sdvlm.eval.run_scores import RULES_NOTE
+
+    for arm, board in summary.scores.items():
+        typer.echo(CONTROLS.get(arm, "as asked"))
+        for family, score in board.families.items():
+            typer.echo(f"  {family.value:<22}{_percent(score.to_dict())}  {score.right} of {score.asked}")
+        overall = board.overall
+        typer.echo(f"  {'mean of the families':<22}{100 * board.macro:6.2f} %")
+        typer.echo(f"  {'all questions':<22}{_percent(overall.to_dict())}  {overall.right} of {overall.asked}")
+    typer.echo(f"note: {RULES_NOTE}", err=True)
+    typer.echo(f"{summary.answered} answered in {summary.seconds:.1f} s; run folder: {summary.out}", err=True)
+
+
+def _percent(score: dict[str, Any]) -> str:
+    low, high = score["interval"]
+    return f"{100 * score['rate']:6.2f} % ({100 * low:.1f} to {100 * high:.1f})"

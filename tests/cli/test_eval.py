@@ -1,0 +1,157 @@
+"""The verb as it is used: killed, resumed, refused."""
+
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SUBPROCESS = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+ASKED = [
+    ("What is the width of the bed ?", "the bed measures 1.37 meters in width.", "width"),
+    ("what's the total number of chairs in the image?", "2.", "count"),
+]
+
+
+def write_data(path, pictures):
+    """MSMU rows as JSON, all pictures once and then all again."""
+    rows = []
+    for question, answer, kind in ASKED:
+        for seed in range(pictures):
+            stream = io.BytesIO()
+            pixels = np.random.default_rng(seed).integers(0, 255, (18, 24, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(stream, "PNG")
+            turns = [{"from": "human", "value": f"<image>\n{question}"}, {"from": "gpt", "value": answer}]
+            encoded = base64.b64encode(stream.getvalue()).decode()
+            rows.append({"image_base64": encoded, "conversations": turns, "type": kind})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def answers(out):
+    lines = (out / "answers.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def test_a_run_killed_in_the_middle_loses_nothing_asks_nothing_twice_and_ends_as_if_it_had_not_been(
+    tmp_path, tiny_folder, run_json
+):
+    data = write_data(tmp_path / "test.jsonl", 60)
+    words = ["eval", "msmu", "--data", data, "--model", tiny_folder, "--max-new-tokens", 24, "--device", "cpu"]
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "sdvlm.cli.main", *map(str, words), "--out", str(out)]
+    process = subprocess.Popen(command, env=SUBPROCESS, stderr=subprocess.PIPE)
+    found = out / "answers.jsonl"
+    deadline = time.monotonic() + 120
+    while not (found.is_file() and found.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    said = process.communicate()[1].decode()
+    assert process.returncode == -signal.SIGKILL, said
+    kept = found.read_bytes()
+    already = kept.count(b"\n")
+    assert 0 < already < 120
+    assert json.loads((out / "run.json").read_text())["status"] == "running"
+
+    resumed = run_json(*words, "--out", out)
+    assert resumed["answered"] == 120 - already
+    whole = run_json(*words, "--out", tmp_path / "whole")
+    assert whole["answered"] == 120
+    assert answers(out) == answers(tmp_path / "whole")
+    assert [one["number"] for one in answers(out)] == list(range(120))
+    assert set(kept.splitlines()[:already]) <= set(found.read_bytes().splitlines())  # not asked again
+    assert resumed["scores"] == whole["scores"]
+    log = json.loads((out / "run.json").read_text())
+    assert log["status"] == "complete"
+    assert len(log["sessions"]) == 2
+
+
+def test_the_folder_is_made_of_the_options_and_refuses_others(tmp_path, tiny_folder, run, run_json):
+    data = write_data(tmp_path / "test.jsonl", 3)
+    words = ["eval", "msmu", "--data", data, "--model", tiny_folder, "--out", tmp_path / "run", "--limit", 4]
+    document = run_json(*words, "--max-new-tokens", 3)
+    assert (document["rows"], document["pictures"], document["broken"]) == (4, 3, 0)
+    assert document["scores"]["main"]["families"]["scale_estimation"]["asked"] == 3
+    log = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert log["settings"]["depth"] == {"source": "none"}
+    assert log["data"]["data"] == str(data)
+    assert log["data"]["limit"] == 4
+    assert set(log["model"]["sha256"]) == {"config.json"}
+    assert len(log["model"]["sha256"]["config.json"]) == 64
+    code, _, said = run(*words, "--max-new-tokens", 4)
+    assert code == 2
+    assert "max_new_tokens was 3, now 4" in said.splitlines()[-1]
+
+
+def test_broken_rows_are_refused_with_their_number_or_left_out_and_counted(tmp_path, tiny_folder, run, run_json):
+    data = write_data(tmp_path / "test.jsonl", 2)
+    lines = data.read_text().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), "image_base64": "AAAA"})
+    data.write_text("\n".join(lines) + "\n")
+    words = ["eval", "msmu", "--data", data, "--model", tiny_folder, "--max-new-tokens", 2, "--out", tmp_path / "run"]
+    code, _, said = run(*words)
+    assert code == 2
+    assert "row 1" in said
+    assert not (tmp_path / "run").exists()
+    document = run_json(*words, "--on-broken", "skip")
+    assert (document["rows"], document["broken"]) == (3, 1)
+    assert [one["number"] for one in answers(tmp_path / "run")] == [0, 2, 3]
+
+
+def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder, run_json, run):
+    words = ["eval", "rooms", "--model", tiny_folder, "--limit", 16, "--controls", "--max-new-tokens", 2]
+    document = run_json(*words, "--out", tmp_path / "rooms")
+    assert document["rows"] == 16
+    assert set(document["scores"]) == {"main", "depth-off", "depth-shuffled"}
+    shown = json.loads((tmp_path / "rooms" / "run.json").read_text())
+    assert shown["settings"]["depth"] == {"source": "data"}
+    code, out, err = run("report", tmp_path / "rooms")
+    assert code == 0, err
+    assert "depth withheld" in out
+    assert "another picture's depth" in out
+    assert "published" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["msmu"], "needs --data"),
+        (["rooms", "--data", "x"], "leave it out"),
+        (["msmu", "--data", "no-such-place"], "no such file or folder"),
+        (["vsi"], "msmu"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_one_line(tmp_path, run, words, said):
+    code, _, err = run("eval", *words, "--out", tmp_path / "run")
+    assert code == 2
+    assert said in err.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_comes_without_torch():
+    code = (
+        "import sys\nfrom sdvlm.cli.main import main\n"
+        "try:\n    main([sys.argv[1], '--help'])\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
+    )
+    for verb in ("eval", "report"):
+        subprocess.run([sys.executable, "-c", code, verb], check=True, capture_output=True)
+
+
+def test_a_report_needs_no_torch(tmp_path):
+    scores = {"families": {"count": {"asked": 4, "right": 1, "unparsed": 0}}, "model": "m", "bench": "msmu"}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom sdvlm.eval.report import make_report\n"
+        "from sdvlm.eval.report_text import to_text\n"
+        "to_text(make_report([Path(sys.argv[1])]))\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(Path(tmp_path))], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
