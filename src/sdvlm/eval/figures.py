@@ -1,7 +1,7 @@
 """The comparison drawn: bars family by family, and a radar. PNG and SVG, by matplotlib without a display.
 
-Our runs are in the colours of Okabe and Ito (2008), which people with any colour vision tell apart; published rows are
-grey, told apart by hatching and dashes, so that no picture rests on colour alone.
+Our runs are in the colours of Okabe and Ito (2008), which people with any colour vision tell apart, in the order of the
+legend and with a marker each; published rows are grey, told apart by hatching and dashes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", 
 _GREYS = ("#757575", "#9e9e9e", "#bcbcbc")
 _HATCHES = ("///", "...", "\\\\\\")
 _MARKERS = "osD^vPX"
+_AGAIN = (("", "-"), ("xx", "--"), ("oo", ":"))
 _DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)))
 _SETTINGS = {
     "font.size": 12,
@@ -93,12 +94,11 @@ def _new_figure(width: float, height: float) -> Any:
 
 
 def _looks(report: Report) -> list[_Look]:
-    ours = [
-        _Look(
-            row, _OKABE_ITO[i % len(_OKABE_ITO)], "" if i < len(_OKABE_ITO) else "xx", _MARKERS[i % len(_MARKERS)], "-"
-        )
-        for i, row in enumerate(report.runs)
-    ]
+    ours = []
+    for index, row in enumerate(report.runs):
+        turn, place = divmod(index, len(_OKABE_ITO))  # beyond seven runs: the colours again, hatched and dashed
+        hatch, dash = _AGAIN[min(turn, len(_AGAIN) - 1)]
+        ours.append(_Look(row, _OKABE_ITO[place], hatch, _MARKERS[place], dash))
     shown = [row for name in SHOWN_IN_FIGURES for row in report.published if row.name == f"{name} (published)"]
     theirs = [_Look(row, _GREYS[i], _HATCHES[i], "", _DASHES[i]) for i, row in enumerate(shown)]
     return ours + theirs
