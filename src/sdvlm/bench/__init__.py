@@ -18,6 +18,7 @@ __all__ = ["BENCHES", "run_bench"]
 BENCHES: dict[str, tuple[str, str]] = {
     "answer": ("sdvlm.bench.answer:bench_answer", "many questions of one picture: shared prefix against one by one"),
     "dpe": ("sdvlm.bench.dpe:bench_dpe", "cost of fusing depth against the prefill of a model"),
+    "official": ("sdvlm.bench.official:bench_official", "what the released SD-VLM code does otherwise, as numbers"),
     "render": ("sdvlm.bench.render:bench_render", "frames of procedural rooms per second"),
     "startup": ("sdvlm.bench.startup:bench_startup", "import, --help, first answer"),
     "controls": ("sdvlm.bench.controls:bench_controls", "the harness T0 to T8 on every fusion, or on a model"),

@@ -12,7 +12,7 @@ __all__ = ["bench"]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="answer, controls, dpe, render or startup.")],
+    name: Annotated[str, typer.Argument(help="answer, controls, dpe, official, render or startup.")],
     questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
