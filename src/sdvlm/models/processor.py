@@ -196,7 +196,7 @@ class DepthProcessor:
         return self.encode_prompts(texts, [frame.image], [frame.depth if depth is None else depth], [frame.camera])
 
     def encode_prompts(
-        self, texts: Sequence[str], images: Any, depth: Any = None, camera: Any = None
+        self, texts: Sequence[str], images: Any = None, depth: Any = None, camera: Any = None
     ) -> tuple[DepthBatch, list[list[int]]]:
         """Prompts about the same pictures: inputs for the first, pictures and depth included, and token ids of each.
 
