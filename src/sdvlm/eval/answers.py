@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
-from sdvlm.eval.lengths import Length, find_lengths, number_words_to_digits
+from sdvlm.eval.lengths import find_lengths
 from sdvlm.eval.named_answers import choose_name, stated_name
+from sdvlm.eval.numerals import number_words_to_digits
+from sdvlm.eval.said_lengths import SAID_LATER, in_order_of_dimensions, lengths_said
 
 __all__ = ["is_refusal", "parse_answer", "parse_kind"]
 
@@ -34,22 +36,23 @@ _NO = re.compile(
     r"|i (?:do not|don't|cannot|can't|can not) see)\b",
     re.IGNORECASE,
 )
-_SAID_LATER = re.compile(
-    r"\b(?:answer(?: is)?|therefore|thus|hence|in conclusion|in total|total(?: of| is)?)\b[:,]?", re.IGNORECASE
+_HEDGE = re.compile(
+    r"^(?:well|actually|hmm|sorry|unfortunately|in fact|i think|i believe|i'd say|i would say)[,:]? (?:but |that )?",
+    re.IGNORECASE,
 )
-_REFERENCE = re.compile(
-    r"^\s*(?:since|given(?: that)?|as|if|knowing(?: that)?|because|considering(?: that)?)\b.*?,(?=\s)",
-    re.IGNORECASE | re.DOTALL,
+_YES_NO_LATER = re.compile(r"^[^.!?]{0,80}[,:] (yes|no)\b", re.IGNORECASE)
+_ABSENT = re.compile(
+    r"\b(?:does|do|did)(?: not|n't) (?:contain|show|include|have|feature|appear|seem|depict)"
+    r"|\b(?:is|are)(?: not|n't)(?: any| clearly)? (?:visible|present|seen|shown|there|in the)"
+    r"|\bcan(?:not|'t| not) be seen|\bno .{1,40}? (?:is|are|can be) (?:visible|present|seen|shown)|\babsent\b",
+    re.IGNORECASE,
 )
-_RESTATED = re.compile(
-    r"[\s.]*(?:\(|,? or|,? which is|=|≈|,? i\.e\.)[\s,(]*(?:about|approximately|roughly|~|≈)?\s*", re.IGNORECASE
+_PRESENT = re.compile(
+    r"\b(?:image|picture|photo|scene|room) (?:does )?(?:contain|show|include|feature|depict|ha(?=s\b))"
+    r"|\b(?:is|are)(?: clearly| indeed)? (?:visible|present|shown|seen)\b|\bcan be seen\b",
+    re.IGNORECASE,
 )
 _SEVERAL = re.compile(r"\b(?:sizes?|dimensions|how (?:big|large)|measurements|length, width|and the)\b", re.IGNORECASE)
-_DIMENSIONS = ("length", "width", "height")
-_DIMENSION_WORDS = {
-    "length": "length", "long": "length", "width": "width", "wide": "width", "height": "height", "high": "height",
-    "tall": "height", "depth": "width", "deep": "width",
-}  # fmt: skip
 
 
 def is_refusal(text: str) -> bool:
@@ -116,54 +119,31 @@ def _kinds(family: QuestionType, question: str | None) -> tuple[AnswerKind, ...]
     return (_ONE_KIND[family],)
 
 
-def _lengths_said(text: str) -> list[Length]:
-    """Lengths of the statement itself: no reference clause, no restatement in other units, only the conclusion."""
-    text = _REFERENCE.sub("", number_words_to_digits(text), count=1)
-    marks = list(_SAID_LATER.finditer(text))
-    if marks and find_lengths(text[marks[-1].end() :]):
-        text = text[marks[-1].end() :]
-    lengths: list[Length] = []
-    for length in find_lengths(text):
-        between = text[lengths[-1].end : length.start] if lengths else ""
-        restated = _RESTATED.fullmatch(between) is not None
-        if not (restated and abs(length.metres - lengths[-1].metres) <= 0.06 * lengths[-1].metres):
-            lengths.append(length)
-    return lengths
-
-
 def _parse_length(text: str) -> tuple[float, ...] | None:
     if is_refusal(text) and not find_lengths(text):
         return None
-    lengths = _lengths_said(text)
+    _, lengths = lengths_said(text)
     if not lengths or any(abs(one.metres - lengths[0].metres) > 0.02 * lengths[0].metres for one in lengths[1:]):
         return None
     return (_tidy(lengths[0].metres),)
 
 
 def _parse_lengths(text: str) -> tuple[float, ...] | None:
-    lengths = _lengths_said(text)
+    said, lengths = lengths_said(text)
     if len(lengths) < 2:
         return None
-    return tuple(_tidy(one.metres) for one in _by_dimension(text, lengths))
-
-
-def _by_dimension(text: str, lengths: list[Length]) -> list[Length]:
-    """Length, width, height in this order if the text labels each of three by words, whichever way round."""
-    named = re.findall(rf"\b({'|'.join(_DIMENSION_WORDS)})\b", text.lower())
-    order = [_DIMENSION_WORDS[word] for word in named]
-    if len(lengths) != 3 or sorted(order) != sorted(_DIMENSIONS):
-        return lengths
-    return [lengths[order.index(dimension)] for dimension in _DIMENSIONS]
+    return tuple(_tidy(one.metres) for one in in_order_of_dimensions(said, lengths))
 
 
 def _parse_count(text: str) -> tuple[float, ...] | None:
     digits = number_words_to_digits(text.lower())
-    marks = list(_SAID_LATER.finditer(digits))
+    marks = list(SAID_LATER.finditer(digits))
     if marks and re.search(r"\d", digits[marks[-1].end() :]):
         digits = digits[marks[-1].end() :]
-    numbers = {int(number) for number in re.findall(r"(?<![\w.,-])\d+(?![\w]|[.,]\d)", digits)}
-    if len(numbers) == 1:
-        return (numbers.pop(),)
+    listed = [int(number) for number in re.findall(r"(?<![\w.,-])\d+(?![\w]|[.,]\d)", digits)]
+    numbers = set(listed)
+    if len(numbers) == 1 or (len(listed) > 2 and listed[0] == sum(listed[1:])):  # "3 chairs: 1 here and 2 there"
+        return (listed[0],)
     if numbers or is_refusal(text):
         return None
     if re.search(r"\b(?:no|none|not any|aren't any)\b", digits):
@@ -192,7 +172,7 @@ def _coordinate(text: str) -> float:
 
 
 def _parse_yes_no(text: str) -> tuple[str, ...] | None:
-    said = text.lstrip("\"'*_-( ").strip()
+    said = _HEDGE.sub("", text.lstrip("\"'*_-( ").strip())
     conclusion = re.search(r"\banswer\s*(?:is)?\s*:?\s*[\"'*]*(yes|no)\b", said, re.IGNORECASE)
     if conclusion:
         return (conclusion[1].lower(),)
@@ -204,7 +184,14 @@ def _parse_yes_no(text: str) -> tuple[str, ...] | None:
         return ("yes",)
     if _NO.match(said):
         return ("no",)
-    return ("yes",) if _YES.match(said) else None
+    if _YES.match(said):
+        return ("yes",)
+    later = _YES_NO_LATER.match(said)
+    if later:
+        return (later[1].lower(),)
+    if _ABSENT.search(said):
+        return ("no",)
+    return ("yes",) if _PRESENT.search(said) else None
 
 
 def _parse_direction(text: str) -> tuple[str, ...] | None:

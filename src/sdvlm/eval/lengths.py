@@ -1,7 +1,7 @@
 """Lengths in free text: numbers, units, conversions to metres.
 
-Conversions: inch 0.0254, foot 0.3048, yard 0.9144 m, exactly; the first two and
-the centimetre as in the MSMU judge's prompt.
+Conversions: inch 0.0254, foot 0.3048, yard 0.9144 m, exactly; the first two and the centimetre as in the MSMU judge's
+prompt.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Length", "find_lengths", "number_words_to_digits"]
+from sdvlm.eval.numerals import fractions_to_decimals
+
+__all__ = ["Length", "find_lengths", "written_alike"]
 
 _UNITS = {
     "m": 1.0, "meter": 1.0, "meters": 1.0, "metre": 1.0, "metres": 1.0, "mtr": 1.0, "mtrs": 1.0,
@@ -22,27 +24,32 @@ _UNITS = {
     "yd": 0.9144, "yds": 0.9144, "yard": 0.9144, "yards": 0.9144,
 }  # fmt: skip
 
-_ONES = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-)  # fmt: skip
-_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
-_WORDS = {word: value for value, word in enumerate(_ONES)} | _TENS
-
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?"
 _UNIT = "|".join(sorted((unit for unit in _UNITS if unit.isalpha() and unit != "in"), key=len, reverse=True))
 _MARK = "|".join(re.escape(unit) for unit in _UNITS if not unit.isalpha())
 _INCH = r"in(?=\.?\s*(?:$|[,;:)x×]|by\b|and\b|or\b|tall\b|wide\b|long\b|high\b|deep\b|away\b|from\b))"
 _LENGTH = re.compile(
-    rf"(?<![\w.,])(?P<number>[-+]?{_NUMBER})(?:\s*(?:-|–|\bto\b)\s*(?P<upper>{_NUMBER}))?"
+    rf"(?<![\w.,])(?P<number>[-+]?{_NUMBER})(?:\s*(?:-|–|—|\bto\b)\s*(?P<upper>{_NUMBER}))?"
     rf"(?:\s*-?\s*(?P<unit>(?:{_UNIT})\b|{_INCH})|\s?(?P<mark>{_MARK}))?",
     re.IGNORECASE,
 )
+_LATEX = re.compile(r"\\(?:text|mathrm|textbf|boxed)\{([^{}]*)\}|\\[(),;]|\$")
+_DECIMAL_COMMA = re.compile(rf"(?<![\w.,])(0,\d+|\d+,\d{{1,2}})(?=\s*(?:{_UNIT})\b)", re.IGNORECASE)
+_ONE = re.compile(rf"\ban? (?=(?:{_UNIT})\b)", re.IGNORECASE)
+_AND_A_HALF = re.compile(rf"\b(\d+) ({_UNIT}) and a half\b", re.IGNORECASE)
+_TOLERANCE = re.compile(rf"\s*\(?\s*(?:±|\+/-|\+-|\bplus or minus)\s*{_NUMBER}\)?", re.IGNORECASE)
 _BETWEEN = re.compile(rf"\bbetween ({_NUMBER})(?:\s*(?:{_UNIT}))? and (?={_NUMBER})", re.IGNORECASE)
+_UNIT_TWICE = re.compile(
+    rf"(?<![\w.,])({_NUMBER})\s*({_UNIT})\s*(?:-|–|—|\bto\b)\s*(?={_NUMBER}\s*\2\b)", re.IGNORECASE
+)
 _BY = re.compile(rf"(?<=[\d.])\s*((?:{_UNIT}|in)\b)?\s*(?:x|×|\*|by)\s*(?=[\d.])", re.IGNORECASE)
 _FEET_AND_INCHES = re.compile(
-    r"(\d+(?:\.\d+)?)\s*(?:feet|foot|ft\.?|'|′|’)\s*(?:and\s*)?(\d+(?:\.\d+)?)\s*(?:inches|inch|in\b\.?|\"|″|”)",
+    r"(\d+(?:\.\d+)?)\s*-?(?:feet|foot|ft\.?|'|′|’)[\s-]*(?:and\s*)?"
+    r"(\d+(?:\.\d+)?)\s*-?(?:inches|inch|in\b\.?|\"|″|”|'')",
     re.IGNORECASE,
+)
+_METRES_AND_CENTIMETRES = re.compile(
+    r"(?<![\w.,])(\d+)\s*(?:m|met(?:er|re)s?),?\s*(?:and\s*)?(\d{1,2})\s*(?:cm|centimet(?:er|re)s?)\b", re.IGNORECASE
 )
 
 
@@ -53,7 +60,7 @@ class Length:
     Args:
         metres: its value; NaN-free, never negative.
         has_unit: whether a unit stood behind it; without one it is taken as metres.
-        start, end: where it stands in the text, after ranges and "by" have been written alike.
+        start, end: where it stands in the text as :func:`written_alike` writes it.
     """
 
     metres: float
@@ -62,30 +69,30 @@ class Length:
     end: int
 
 
-def number_words_to_digits(text: str) -> str:
-    """English number words as digits: "two and a half" -> "2.5", "twenty-one" -> "21", "a couple of" -> "2"."""
-    text = re.sub(r"\ba couple of\b", "2", text, flags=re.IGNORECASE)
-    text = re.sub(r"\bhalf an? (?=\w)", "0.5 ", text, flags=re.IGNORECASE)
-    tens, ones, every = "|".join(_TENS), "|".join(_ONES[1:10]), "|".join(_WORDS)
-    text = re.sub(
-        rf"\b({tens})[- ]({ones})\b",
-        lambda match: str(_WORDS[match[1].lower()] + _WORDS[match[2].lower()]),
-        text,
-        flags=re.IGNORECASE,
-    )
-    text = re.sub(rf"\b({every})\b", lambda match: str(_WORDS[match[1].lower()]), text, flags=re.IGNORECASE)
-    text = re.sub(r"\b(\d+) and a half\b", lambda match: f"{match[1]}.5", text, flags=re.IGNORECASE)
-    return re.sub(r"\b(\d+) point (\d+)\b", r"\1.\2", text, flags=re.IGNORECASE)
+def written_alike(text: str) -> str:
+    """The text with lengths written one way: fractions as decimals, feet with inches and metres with
+    centimetres as metres, ranges with "to".
+
+    Writing it twice changes nothing more.
+    """
+    text = _LATEX.sub(lambda match: match[1] or "", text)
+    text = _DECIMAL_COMMA.sub(lambda match: match[1].replace(",", "."), fractions_to_decimals(text))
+    text = _AND_A_HALF.sub(r"\1.5 \2", _ONE.sub("1 ", text))
+    text = _TOLERANCE.sub("", text)
+    text = _FEET_AND_INCHES.sub(lambda match: f"{float(match[1]) * 0.3048 + float(match[2]) * 0.0254:.6f} m", text)
+    text = _METRES_AND_CENTIMETRES.sub(lambda match: f"{int(match[1]) + int(match[2]) / 100:.2f} m", text)
+    text = _UNIT_TWICE.sub(r"\1 to ", _BETWEEN.sub(r"\1 to ", text))
+    return _BY.sub(lambda match: f" {match[1] or ''} × ", text)
 
 
 def find_lengths(text: str) -> list[Length]:
     """All lengths of a text, in order.
 
-    A range ("1 to 1.5 m") counts as its middle, "5 ft 6 in" as one length. In "0.8 x 0.6 x 0.5 m" and "0.8, 0.6 m"
-    the unit holds for all. If any number has a unit, those without are no lengths ("chair 2 stands 1.3 m away").
+    A range ("1 to 1.5 m") counts as its middle, "5 ft 6 in" as one length, "1.5 ± 0.2 m" as 1.5 m. In "0.8 x 0.6 x 0.5
+    m" and "0.8, 0.6 m" the unit holds for all. If any number has a unit, those without are no lengths ("chair 2 stands
+    1.3 m away").
     """
-    text = _FEET_AND_INCHES.sub(lambda m: f"{float(m[1]) * 0.3048 + float(m[2]) * 0.0254:.6f} m", text)
-    text = _BY.sub(lambda m: f" {m[1] or ''} × ", _BETWEEN.sub(r"\1 to ", text))
+    text = written_alike(text)
     found = list(_LENGTH.finditer(text))
     units = [_unit(text, match) for match in found]
     for index in range(len(found) - 2, -1, -1):
