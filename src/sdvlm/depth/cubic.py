@@ -7,9 +7,12 @@ torch's antialiased ones give other inputs wherever a picture shrinks, and so ot
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sdvlm.depth.atomic import atomic_file
 from sdvlm.types import SdvlmError
 
 __all__ = ["CubicProcessor", "lower_bound_size"]
@@ -84,6 +88,26 @@ class CubicProcessor:
             )
         except KeyError as error:
             raise SdvlmError(f"{source}: preprocessor_config.json lacks {error}, which cubic resizing needs") from error
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write the ``preprocessor_config.json`` that :meth:`from_dict` reads; stock processors read it too."""
+        values = {
+            "image_processor_type": "DPTImageProcessor",
+            "do_resize": True,
+            "size": {"height": self.least[1], "width": self.least[0]},
+            "keep_aspect_ratio": self.keep_aspect,
+            "ensure_multiple_of": self.multiple,
+            "resample": 3,
+            "antialias": False,
+            "do_rescale": True,
+            "rescale_factor": self.rescale_factor,
+            "do_normalize": True,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+            "do_pad": False,
+        }
+        with atomic_file(Path(folder) / "preprocessor_config.json") as stream:
+            stream.write(json.dumps(values, indent=2).encode())
 
     def __call__(self, image: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 sRGB to (3, h, w) float32, computed in float64 as the released code does."""

@@ -24,7 +24,8 @@ class OffsetEmbeddings(Dinov2Embeddings):
         """(1, 1 + cells, D) for an input of ``height`` x ``width`` pixels; see the class it is of."""
         stored: Tensor = self.position_embeddings
         side = math.isqrt(stored.shape[1] - 1)
-        rows, columns = (pixels // self.config.patch_size for pixels in (height, width))
+        patch: Any = self.config.patch_size
+        rows, columns = height // patch, width // patch
         if rows == columns == side:
             return stored
         offset = float(self.config.interpolate_offset)
@@ -36,7 +37,7 @@ class OffsetEmbeddings(Dinov2Embeddings):
 
 def follow_offset(model: Any) -> None:
     """Give a depth model the embeddings its config asks for, with the weights it has."""
-    config = getattr(model.config, "backbone_config", None)
+    config: Any = getattr(model.config, "backbone_config", None)
     if not getattr(config, "interpolate_offset", None):
         return
     stock = model.backbone.embeddings

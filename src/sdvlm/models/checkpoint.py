@@ -15,9 +15,10 @@ from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrain
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["check_complete", "check_kind", "load_strictly", "load_vlm", "readable_errors", "written_whole"]
+__all__ = ["HUB", "check_complete", "check_kind", "load_strictly", "load_vlm", "readable_errors", "written_whole"]
 
-_HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
+HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
+"""arguments that say where on a hub a checkpoint lies"""
 
 
 def load_vlm(folder_or_id: str | os.PathLike[str], dtype: torch.dtype | str | None, **load: Any) -> PreTrainedModel:
@@ -55,16 +56,16 @@ def check_kind(folder_or_id: str | os.PathLike[str], model_type: str, **load: An
         )
 
 
-def check_complete(folder_or_id: str | os.PathLike[str], info: Mapping[str, Any]) -> None:
-    """Refuse a loading report with any weight missing, left over or of another shape; names them."""
+def check_complete(folder_or_id: str | os.PathLike[str], info: Mapping[str, Any], most: int = 5) -> None:
+    """Refuse a loading report with any weight missing, left over or of another shape; names ``most`` of each."""
     problems = [
-        f"{len(info[key])} {word} ({_some(info[key])})"
+        f"{len(info[key])} {word} ({_some(info[key], most)})"
         for key, word in (
             ("missing_keys", "missing"),
             ("unexpected_keys", "left over"),
             ("mismatched_keys", "misshapen"),
         )
-        if info[key]
+        if info.get(key)
     ]
     problems += [f"reading failed: {error}" for error in info.get("error_msgs", ()) if error]
     if problems:
@@ -111,10 +112,10 @@ def _read_config(folder_or_id: str | os.PathLike[str], **load: Any) -> dict[str,
     if path.is_dir() and not (path / "config.json").is_file():
         raise SdvlmError(f"'{folder_or_id}' has no config.json, so it is not a model folder")
     with readable_errors(folder_or_id):
-        values, _ = PreTrainedConfig.get_config_dict(folder_or_id, **{k: load[k] for k in _HUB if k in load})
+        values, _ = PreTrainedConfig.get_config_dict(folder_or_id, **{k: load[k] for k in HUB if k in load})
     return values
 
 
-def _some(names: Any) -> str:
+def _some(names: Any, most: int) -> str:
     listed = sorted(str(name[0] if isinstance(name, tuple) else name) for name in names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

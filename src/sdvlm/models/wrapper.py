@@ -253,9 +253,16 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
     ) -> DepthVLM:
         """Load what :meth:`save_pretrained` wrote, from a folder or hub id. Arguments as in transformers.
 
+        A released SD-VLM checkpoint loads too, by ``models.official.load_official``, whose arguments then hold.
+
         Raises:
             SdvlmError: no such folder, no config, another kind of checkpoint, a damaged file, or any weight that is
                 missing, left over or of another shape.
         """
+        from sdvlm.models.official import is_official, load_official
+
+        hub = {name: kwargs[name] for name in checkpoint.HUB if name in kwargs}
+        if is_official(folder_or_id, **hub):
+            return load_official(folder_or_id, *args, **kwargs)
         checkpoint.check_kind(folder_or_id, DepthVLMConfig.model_type, **kwargs)
         return checkpoint.load_strictly(super().from_pretrained, folder_or_id, *args, **kwargs)  # type: ignore[no-any-return]

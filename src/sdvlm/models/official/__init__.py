@@ -1,0 +1,7 @@
+"""Released SD-VLM checkpoints (LLaVA's own layout, Depth Anything V2 inside) in stock transformers classes."""
+
+from sdvlm.models.official.layout import is_official
+from sdvlm.models.official.load import load_official, load_official_depth
+from sdvlm.models.official.processor import official_processor
+
+__all__ = ["is_official", "load_official", "load_official_depth", "official_processor"]
