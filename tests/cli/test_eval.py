@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SUBPROCESS = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 ASKED = [
     ("What is the width of the bed ?", "the bed measures 1.37 meters in width.", "width"),
     ("what's the total number of chairs in the image?", "2.", "count"),
@@ -41,33 +40,59 @@ def answers(out):
     return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
 
 
+BLOCKING = """
+import os, pathlib, time
+import numpy as np
+from sdvlm.depth.estimator import DepthEstimate
+from sdvlm.types import DepthKind, DepthMap
+
+class Estimator:
+    id, licence, kind, uses_camera = "blocking", "none", DepthKind.METRIC, False
+    asked = 0
+
+    def estimate(self, images, cameras=None):
+        self.asked += 1
+        if self.asked == 4 and "BLOCKED" in os.environ:
+            pathlib.Path(os.environ["BLOCKED"]).touch()
+            time.sleep(600)
+        return [DepthEstimate(DepthMap(np.full(image.shape[:2], image.mean() / 50))) for image in images]
+"""
+"""an estimator that hangs at its fourth picture where the environment says so"""
+
+
 def test_a_run_killed_in_the_middle_loses_nothing_asks_nothing_twice_and_ends_as_if_it_had_not_been(
-    tmp_path, tiny_folder, run_json
+    tmp_path, tiny_folder, run_json, monkeypatch
 ):
-    data = write_data(tmp_path / "test.jsonl", 60)
-    words = ["eval", "msmu", "--data", data, "--model", tiny_folder, "--max-new-tokens", 24, "--device", "cpu"]
-    out = tmp_path / "killed"
+    (tmp_path / "blocking_depth.py").write_text(BLOCKING)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SDVLM_CACHE", str(tmp_path / "cache"))
+    data = write_data(tmp_path / "test.jsonl", 6)
+    words = ["eval", "msmu", "--data", data, "--model", tiny_folder, "--max-new-tokens", 6, "--device", "cpu"]
+    words += ["--depth", "blocking_depth:Estimator", "--controls"]
+    out, blocked = tmp_path / "killed", tmp_path / "blocked"
     command = [sys.executable, "-m", "sdvlm.cli.main", *map(str, words), "--out", str(out)]
-    process = subprocess.Popen(command, env=SUBPROCESS, stderr=subprocess.PIPE)
-    found = out / "answers.jsonl"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path), "BLOCKED": str(blocked)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not (found.is_file() and found.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
+    while not blocked.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     said = process.communicate()[1].decode()
     assert process.returncode == -signal.SIGKILL, said
-    kept = found.read_bytes()
-    already = kept.count(b"\n")
-    assert 0 < already < 120
+    arms = ("", "depth-off", "depth-shuffled")
+    kept = {arm: (out / arm / "answers.jsonl").read_bytes().splitlines() for arm in arms if arm != "depth-shuffled"}
+    assert {len(lines) for lines in kept.values()} == {6}  # three pictures of six, two questions each
     assert json.loads((out / "run.json").read_text())["status"] == "running"
 
     resumed = run_json(*words, "--out", out)
-    assert resumed["answered"] == 120 - already
+    assert resumed["answered"] == 3 * 12 - 6 - 6 - 4  # the first picture waits for the last one's depth
     whole = run_json(*words, "--out", tmp_path / "whole")
-    assert whole["answered"] == 120
-    assert answers(out) == answers(tmp_path / "whole")
-    assert [one["number"] for one in answers(out)] == list(range(120))
-    assert set(kept.splitlines()[:already]) <= set(found.read_bytes().splitlines())  # not asked again
+    assert whole["answered"] == 3 * 12
+    for arm in arms:
+        assert answers(out / arm) == answers(tmp_path / "whole" / arm)
+        assert [one["number"] for one in answers(out / arm)] == list(range(12))
+    for arm, lines in kept.items():
+        assert set(lines) <= set((out / arm / "answers.jsonl").read_bytes().splitlines())  # not asked again
     assert resumed["scores"] == whole["scores"]
     log = json.loads((out / "run.json").read_text())
     assert log["status"] == "complete"

@@ -86,6 +86,15 @@ def test_runs_of_one_model_are_told_apart_by_their_folders(tmp_path):
     assert [row.name for row in report.runs] == ["org/model [first]", "org/model [second]"]
 
 
+def test_runs_over_other_questions_are_told(tmp_path):
+    runs = [write_run(tmp_path / name, 20) for name in ("first", "second")]
+    for run, print_ in zip(runs, "aa", strict=True):
+        (run / "run.json").write_text(json.dumps({"settings": {"data_fingerprint": print_}}))
+    assert not any("same questions" in note for note in notes(make_report(runs)))
+    (runs[1] / "run.json").write_text(json.dumps({"settings": {"data_fingerprint": "b"}}))
+    assert any("same questions" in note for note in notes(make_report(runs)))
+
+
 def test_rooms_are_not_set_beside_msmu(tmp_path):
     report = make_report([write_run(tmp_path / "run", 20, bench="rooms")])
     assert report.published == ()

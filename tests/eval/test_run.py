@@ -84,7 +84,9 @@ class Ramp:
     def estimate(self, images, cameras=None):
         self.seen += [image.shape for image in images]
         return [
-            DepthEstimate(DepthMap(np.linspace(0.5, image.mean() / 20, image.shape[1])[None].repeat(len(image), 0)))
+            DepthEstimate(
+                DepthMap(np.linspace(0.5, image.mean() / 20, image.shape[1])[None].repeat(len(image), 0), self.kind)
+            )
             for image in images
         ]
 
@@ -221,9 +223,17 @@ def test_other_data_and_other_weights_are_other_settings(model, tmp_path):
 
 def test_answers_of_unknown_origin_are_not_continued(model, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "answers.jsonl").write_text("")
+    (tmp_path / "run" / "answers.jsonl").write_text('{"number": 0}\n')
     with pytest.raises(SdvlmError, match=r"no run\.json"):
         run_msmu(msmu_rows(), asker(model, tmp_path), tmp_path / "run")
+
+
+def test_a_run_that_failed_before_its_first_answer_binds_nobody(model, tmp_path):
+    wrong = DepthSource("estimator", Ramp("relative", kind=DepthKind.DISPARITY), DepthCache(tmp_path / "cache"))
+    with pytest.raises(SdvlmError, match="disparity"):
+        run_msmu(msmu_rows(), Asker(*model, wrong), tmp_path / "run")
+    assert (tmp_path / "run" / "run.json").is_file()
+    assert run_msmu(msmu_rows(), asker(model, tmp_path), tmp_path / "run").answered == 9
 
 
 def test_the_predictions_are_in_the_layout_of_the_released_inference_script(model, tmp_path):
@@ -255,7 +265,7 @@ def test_without_a_template_the_published_question_is_the_prompt(model, tmp_path
     run_msmu(msmu_rows(), Asker(model[0], plain, max_new_tokens=2), tmp_path / "run")
     mark = plain.processor.image_token
     assert lines(tmp_path / "run")[0]["prompt"] == f"<image>\n{QUESTIONS[0]}".replace("<image>", mark)
-    with pytest.raises(SdvlmError, match="conversation was 'none', now 'template'"):
+    with pytest.raises(SdvlmError, match="conversation was 'none', now 'chat'"):
         run_msmu(msmu_rows(), Asker(*model, max_new_tokens=2), tmp_path / "run")
 
 

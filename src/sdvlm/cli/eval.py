@@ -50,11 +50,11 @@ def evaluate(
     ] = "auto",
     conversation: Annotated[
         str | None,
-        typer.Option(help="vicuna_v1, none or template; default: the model's own.", show_default=False),
+        typer.Option(help="vicuna_v1, none or chat; default: the checkpoint's.", show_default=False),
     ] = None,
-    pooling: Annotated[
+    mode: Annotated[
         str | None,
-        typer.Option(help="boxes (aligned) or unpadded (as released); default: the model's own.", show_default=False),
+        typer.Option(help="SD-VLM models: official or aligned; default: the checkpoint's.", show_default=False),
     ] = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Ask again with depth withheld, and with another picture's depth.")
@@ -76,9 +76,7 @@ def evaluate(
     from sdvlm.eval.run_asker import Asker, DepthSource
 
     source = _source(bench, data, split, limit, on_broken)
-    vlm, processor = load_quietly(model, device)
-    worded = {} if conversation is None else {"conversation": None if conversation == "template" else conversation}
-    processor = processor.with_options(pooling, **worded)
+    vlm, processor = load_quietly(model, device, mode, conversation)
     chosen = DepthSource.choose(depth, processor, in_data=bench is Bench.ROOMS, device=device)
     asker = Asker(vlm, processor, chosen, max_new_tokens or _MAX_NEW_TOKENS[bench], batch_size)
     summary = run(source, asker, out, model, controls, _progress)

@@ -33,6 +33,7 @@ class ReportRow:
         note: what to know about the row.
         bench: which questions.
         control: whether depth was tampered with.
+        data: fingerprint of the questions asked; None where it is not known.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ReportRow:
     note: str = ""
     bench: str = "msmu"
     control: str | None = None
+    data: str | None = None
 
     @property
     def published(self) -> bool:
@@ -112,9 +114,10 @@ def read_run(folder: Path) -> list[ReportRow]:
             rows.append(_as_control(_row(name, read_json(folder / control / "scores.json"), "rules", bench), control))
     for path in sorted(folder.glob("scores-*.json")):
         scorer = path.stem.removeprefix("scores-")
-        judged = _row(f"{name} ({scorer})", read_json(path), scorer, bench)
-        rows.append(judged)
-    return rows
+        rows.append(_row(f"{name} ({scorer})", read_json(path), scorer, bench))
+    log = folder / "run.json"
+    data = read_json(log)["settings"]["data_fingerprint"] if log.is_file() else None
+    return [replace(row, data=data) for row in rows]
 
 
 def _as_control(row: ReportRow, control: str) -> ReportRow:

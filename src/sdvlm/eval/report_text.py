@@ -42,6 +42,8 @@ def notes(report: Report) -> list[str]:
     if report.published:
         out += [NOT_THE_JUDGE, f"Published rows: {SOURCE}. Their printed averages stand in the column printed."]
     out += [f"{row.name}: {row.note}." for row in report.rows if row.note]
+    if len({(row.bench, row.data) for row in report.runs}) > 1:
+        out.append("The runs were not all asked the same questions: their rates are of different things.")
     without = {row.name for row in report.runs if row.control is None and row.scorer == "rules"}
     if without and not any(row.control for row in report.runs):
         out.append("No run has its controls: whether depth is used cannot be told. Run sdvlm eval with --controls.")

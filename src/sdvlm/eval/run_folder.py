@@ -95,6 +95,8 @@ def write_lines(records: Iterable[Any], path: Path) -> None:
     with atomic_file(path) as stream:
         for record in records:
             stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+        stream.flush()
+        os.fsync(stream.fileno())  # what takes the place of answers has to be as safe as they were
 
 
 def write_json(values: Any, path: Path) -> None:

@@ -19,7 +19,8 @@ class RunLog:
     """The log of one run folder.
 
     Everything under ``settings`` decides the answers: a folder is continued only where all of it is equal. Everything
-    that may change between sessions (machine, versions, command line, batch size) is kept session by session.
+    that may change between sessions (machine, versions, command line, batch size) is kept session by session. A folder
+    that holds no answer yet is begun anew.
 
     Args:
         folder: of the run.
@@ -32,11 +33,13 @@ class RunLog:
 
     def __init__(self, folder: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
         self.path = folder / "run.json"
+        answers = folder / "answers.jsonl"
+        answered = answers.is_file() and answers.stat().st_size > 0
         begun: dict[str, Any] = {}
-        if self.path.is_file():
+        if self.path.is_file() and answered:
             begun = read_json(self.path)
             _check_same(folder, begun, settings)
-        elif (folder / "answers.jsonl").is_file():
+        elif answered:
             raise SdvlmError(f"'{folder}' holds answers but no run.json that says whose; give another --out")
         self.values: dict[str, Any] = {
             "format": _FORMAT,
