@@ -26,9 +26,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("sdvlm.cli.demo:demo", "Build a room, look at it, ask it things; writes a page with pictures."),
     "ask": ("sdvlm.cli.ask:ask", "Answer questions about a picture, with depth or without."),
     "depth": ("sdvlm.cli.depth:depth", "Estimate depth maps for pictures, cached."),
+    "import": ("sdvlm.cli.import_:import_", "Write a released SD-VLM checkpoint in our own layout."),
     "rooms": ("sdvlm.cli.rooms:rooms", "Write procedural rooms in ScanNet's layout."),
     "doctor": ("sdvlm.cli.doctor:doctor", "Say what is installed, and what a depth file holds."),
     "eval": ("sdvlm.cli.eval:evaluate", "Ask a benchmark's questions, score the answers; resumable."),
+    "score": ("sdvlm.cli.score:score", "Score judged answers or predictions: official, strict, rules, a judge."),
     "report": ("sdvlm.cli.report:report", "Compare runs with each other and with the published table."),
     "bench": ("sdvlm.cli.bench:bench", "Measure, side by side with a baseline in the same run."),
 }
