@@ -41,7 +41,7 @@ def test_one_value_stands_alone_several_are_a_list_and_none_is_null():
     assert value(AnswerKind.LENGTH, (1.5,), "m") == 1.5
     assert value(AnswerKind.LENGTHS, (1.5, 2.0), "m") == [1.5, 2.0]
     assert value(AnswerKind.COUNT, (0,)) == 0
-    empty = {"question": "q", "answer": "a", "value": None, "unit": None, "type": None}
+    empty = {"question": "q", "answer": "a", "value": None, "unit": None, "type": None, "token_ids": []}
     assert Reply("q", "a", None).to_dict() == empty
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sdvlm.data.schema import AnswerKind, TypedAnswer
 from sdvlm.eval.answers import parse_kind
-from sdvlm.types import RgbdFrame, SdvlmError
+from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 
 if TYPE_CHECKING:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
 
-__all__ = ["NANO", "NANO_NOTE", "Reply", "ask", "load_model", "read_reply"]
+__all__ = ["NANO", "NANO_NOTE", "Reply", "ask", "ask_prompts", "load_model", "read_reply", "seen_depth"]
 
 NANO = "nano"
 """the name of the embedded model"""
@@ -41,11 +40,13 @@ class Reply:
         question: as asked.
         answer: what the model said.
         typed: the same as values; None where the text is not a length, count, point, yes or no, side or name.
+        token_ids: what the model generated, the end token included if it came.
     """
 
     question: str
     answer: str
     typed: TypedAnswer | None
+    token_ids: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values. ``value``: one value, a list of several, or None; ``unit``: "m" for lengths, else None."""
@@ -56,85 +57,51 @@ class Reply:
             "value": values[0] if len(values) == 1 else list(values) or None,
             "unit": None if self.typed is None else self.typed.unit,
             "type": None if self.typed is None else self.typed.kind.value,
+            "token_ids": list(self.token_ids),
         }
 
 
-def load_model(model: str = NANO, device: str | None = None) -> tuple[DepthVLM, DepthProcessor]:
+def load_model(
+    model: str = NANO, device: str | None = None, mode: str | None = None, conversation: str | None = None
+) -> tuple[DepthVLM, DepthProcessor]:
     """A model that answers, and its processor, ready on a device.
 
     Args:
-        model: ``"nano"`` (shipped with the package), a folder or a hub id: of a ``DepthVLM``, or of a plain
-            vision-language model, which then answers without depth.
+        model: ``"nano"`` (shipped with the package), or a folder or hub id of any kind that
+            :func:`sdvlm.models.load.load_from` knows: a ``DepthVLM``, a released SD-VLM, or a plain model.
         device: torch device; default: the CPU for nano, else the first accelerator there is.
+        mode: ``official`` or ``aligned``: where a model with SD-VLM's depth code pools depth; default: as its
+            checkpoint says, which is ``official`` for released weights.
+        conversation: ``vicuna_v1``, ``none`` or ``chat``: how prompts are worded; default: as the checkpoint says.
 
     Raises:
-        SdvlmError: nothing loadable is found there, or the device cannot be used.
+        SdvlmError: nothing loadable is found there, the device cannot be used, or an option is not for this model.
     """
-    import torch
+    from sdvlm.models.load import configured, load_from, pick_device
 
-    from sdvlm.models.families import load_processor
-    from sdvlm.models.processor import DepthProcessor
-    from sdvlm.models.wrapper import DepthVLM
+    if model != NANO:
+        return load_from(model, device, mode, conversation)
+    from sdvlm.nano import load_nano
 
-    place = _pick_device(device, prefer_cpu=model == NANO)
-    vlm: DepthVLM
-    if model == NANO:
-        from sdvlm.nano import load_nano
-
-        vlm, processor = load_nano()
-    elif _is_plain(model):
-        vlm = DepthVLM.from_vlm(model, fusion=None)
-        processor = DepthProcessor.for_model(vlm, load_processor(model))
-    else:
-        vlm, processor = DepthVLM.from_pretrained(model), DepthProcessor.from_pretrained(model)
-    module: torch.nn.Module = vlm
-    module.to(place).eval()
-    return vlm, processor
+    vlm, processor = load_nano()
+    module: Any = vlm
+    module.to(pick_device(device, prefer_cpu=True)).eval()
+    return configured(vlm, processor, mode, conversation)
 
 
-def _is_plain(model: str) -> bool:
-    """Whether a folder or hub id holds a vision-language model without a fusion."""
-    from transformers import PreTrainedConfig
-
-    folder = Path(model)
-    if not (folder / "config.json").is_file() and not _may_be_hub_id(model):
-        return False  # nothing is there; loading it says so
-    from sdvlm.models.checkpoint import readable_errors
-    from sdvlm.models.wrapper import DepthVLMConfig
-
-    with readable_errors(model):
-        values, _ = PreTrainedConfig.get_config_dict(model)
-    return values.get("model_type") != DepthVLMConfig.model_type
-
-
-def _may_be_hub_id(model: str) -> bool:
-    """owner/name, unless there is a folder of the owner's name here: then it can only be a mistyped path.
-
-    Raises:
-        SdvlmError: it is such a path.
-    """
-    path = Path(model)
-    if path.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        return False
-    if path.parent.is_dir():
-        raise SdvlmError(f"no model folder '{model}', though there is a folder '{path.parent}'; check the name")
-    return True
-
-
-def _pick_device(device: str | None, prefer_cpu: bool) -> Any:
-    import torch
-
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() and not prefer_cpu else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        said = " ".join(str(error).split())
-        raise SdvlmError(f"device {device!r} cannot be used here: {said}; try --device cpu") from error
+def seen_depth(processor: DepthProcessor, frame: RgbdFrame) -> DepthMap | None:
+    """The depth a question about a picture goes with unless said: the frame's, else what the model's own depth network
+    sees, where it brings one."""
+    return frame.depth if frame.depth is not None else processor.own_depth(frame)
 
 
 def ask(
-    model: DepthVLM, processor: DepthProcessor, frame: RgbdFrame, questions: Sequence[str], max_new_tokens: int = 48
+    model: DepthVLM,
+    processor: DepthProcessor,
+    frame: RgbdFrame,
+    questions: Sequence[str],
+    max_new_tokens: int = 48,
+    depth: DepthMap | Literal["auto"] | None = "auto",
 ) -> list[Reply]:
     """Ask one picture several questions; the picture is read once.
 
@@ -143,20 +110,54 @@ def ask(
         frame: the picture, with depth and camera where they are known.
         questions: at least one, none of them empty.
         max_new_tokens: longest answer.
+        depth: ``"auto"``: :func:`seen_depth`; a map to use in place of that; None: the picture alone.
 
     Raises:
         SdvlmError: no question, an empty one, or depth that the model cannot take.
     """
-    from sdvlm.models.prefix import answer_questions
-
     asked = [question.strip() for question in questions]
     if not asked or not all(asked):
         number = next((index for index, question in enumerate(asked, 1) if not question), 0)
         raise SdvlmError(f"question {number} is empty; ask something" if number else "no question; ask at least one")
-    answers = answer_questions(model, processor, frame, asked, max_new_tokens=max_new_tokens)
+    prompts = [processor.question_prompt(question) for question in asked]
+    maps: Any = depth if isinstance(depth, str) else [depth]
+    replies = ask_prompts(model, processor, [frame], prompts, max_new_tokens, maps)
     return [
-        Reply(question, answer.text, read_reply(question, answer.text))
-        for question, answer in zip(asked, answers, strict=True)
+        Reply(question, one.answer, read_reply(question, one.answer), one.token_ids)
+        for question, one in zip(asked, replies, strict=True)
+    ]
+
+
+def ask_prompts(
+    model: DepthVLM,
+    processor: DepthProcessor,
+    frames: Sequence[RgbdFrame],
+    prompts: Sequence[str],
+    max_new_tokens: int = 48,
+    depth: Sequence[DepthMap | None] | Literal["auto"] = "auto",
+) -> list[Reply]:
+    """Send prompts exactly as they are, all about the same pictures.
+
+    Args:
+        model, processor: from :func:`load_model`.
+        frames: the pictures.
+        prompts: each with one ``<image>`` a picture, in their order, or with none: that prompt goes without pictures.
+        max_new_tokens: longest answer.
+        depth: ``"auto"``: :func:`seen_depth` of each picture; else a map or None for each.
+
+    Raises:
+        SdvlmError: no prompt, marks and pictures that do not pair up, or depth that the model cannot take.
+    """
+    from sdvlm.models.prefix import answer_prompts
+
+    if not prompts:
+        raise SdvlmError("no prompt; give at least one")
+    maps = [seen_depth(processor, frame) for frame in frames] if isinstance(depth, str) else list(depth)
+    images, cameras = [frame.image for frame in frames], [frame.camera for frame in frames]
+    answers = answer_prompts(model, processor, prompts, images, maps, cameras, max_new_tokens)
+    return [
+        Reply(prompt, answer.text, read_reply(prompt, answer.text), answer.token_ids)
+        for prompt, answer in zip(prompts, answers, strict=True)
     ]
 
 

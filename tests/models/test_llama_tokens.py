@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdvlm.models.llama_tokens import begin_ids, slow_llama_ids
+from sdvlm.models.llama_tokens import begin_ids, slow_llama_ids, slow_llama_text
 
 from .conftest import train_tokenizer
 from .llama_llava import llama_tokenizer
@@ -77,3 +77,19 @@ def test_a_tokenizer_of_another_kind_goes_its_own_way() -> None:
     assert slow_llama_ids(tokenizer, text) == tokenizer(text, add_special_tokens=False)["input_ids"]
     assert begin_ids(tokenizer) == [tokenizer.bos_token_id]
     assert begin_ids(train_tokenizer(["<pad>", "</s>"], None, "</s>")) == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["▁How", "▁tall", "</s>"], "How tall"),
+        (["▁", "<0xC3>", "<0xA9>", "t"], "ét"),
+        (["<0xE6>", "<0xBC>"], "\ufffd\ufffd"),  # cut short: one for each byte, as sentencepiece has it
+        (["<0xFA>", "<0x57>", "H", "<0xC3>", "<0xA9>", "<0x57>"], "\ufffdWHéW"),
+        (["<s>", "<0x0A>", "H", "<0x0A>"], "H"),
+        ([], ""),
+    ],
+)
+def test_generated_bytes_are_read_as_sentencepiece_reads_them(pieces: list[str], text: str) -> None:
+    tokenizer = llama_tokenizer()
+    assert slow_llama_text(tokenizer, tokenizer.convert_tokens_to_ids(pieces)) == text

@@ -1,4 +1,4 @@
-"""``sdvlm ask``: questions about one picture."""
+"""``sdvlm ask``: questions about one picture, or prompts about several as they stand."""
 
 from __future__ import annotations
 
@@ -9,17 +9,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sdvlm.answering import Reply
-    from sdvlm.types import Camera, RgbdFrame
+    from sdvlm.models.processor import DepthProcessor
+    from sdvlm.types import Camera, DepthMap, RgbdFrame
 
 
 def ask(
     image: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP or TIFF.", show_default=False)],
-    questions: Annotated[list[str], typer.Argument(help="One or more; the picture is read once.", show_default=False)],
+    questions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="One or more; the picture is read once. With --raw-prompt: further pictures.", show_default=False
+        ),
+    ] = None,
+    raw_prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sent as it stands, an <image> in it for each picture; again for further prompts.",
+            metavar="TEXT",
+            show_default=False,
+        ),
+    ] = None,
     depth: Annotated[
         str,
-        typer.Option(help="Depth file, 'none', or an estimator: short name, hub id or folder.", metavar="FILE|none|ID"),
-    ] = "none",
+        typer.Option(
+            help="Depth file, 'none', an estimator (short name, hub id, folder), or 'auto': the model's own.",
+            metavar="FILE|none|auto|ID",
+        ),
+    ] = "auto",
     depth_scale: Annotated[
         float | None,
         typer.Option(help="Metres per stored unit; default 0.001 for integers, 1 for floats.", show_default=False),
@@ -46,6 +65,14 @@ def ask(
         typer.Option(help="Horizontal field of view in degrees, instead of --camera.", show_default=False),
     ] = None,
     model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
+    mode: Annotated[
+        str | None,
+        typer.Option(help="SD-VLM models: official or aligned; default: the checkpoint's.", show_default=False),
+    ] = None,
+    conversation: Annotated[
+        str | None,
+        typer.Option(help="vicuna_v1, none or chat; default: the checkpoint's.", show_default=False),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="torch device; default the CPU for nano, else the first accelerator.", show_default=False),
@@ -59,27 +86,32 @@ def ask(
 ) -> None:
     """Answer questions about a picture, with depth or without; lengths are in metres."""
     from sdvlm.answering import ask as ask_model
+    from sdvlm.answering import ask_prompts
+    from sdvlm.cli.ask_inputs import load_given
     from sdvlm.cli.load import load_quietly
+    from sdvlm.types import SdvlmError
 
-    frame = _load_frame(
-        image,
-        depth,
-        camera,
-        fov,
-        device,
-        reading={"kind": depth_kind, "scale_to_m": depth_scale, "codec": depth_codec, "resize_depth": resize_depth},
-    )
-    vlm, processor = load_quietly(model, device)
-    replies = ask_model(vlm, processor, frame, questions, max_new_tokens)
-    notes = _notes(frame, model)
+    images = [image, *(Path(one) for one in questions or [])] if raw_prompt else [image]
+    if page is not None and len(images) > 1:
+        raise SdvlmError(f"--page shows one picture; got {len(images)}")
+    reading = {"kind": depth_kind, "scale_to_m": depth_scale, "codec": depth_codec, "resize_depth": resize_depth}
+    given = load_given(images, depth, camera, fov, device, reading)
+    vlm, processor = load_quietly(model, device, mode, conversation)
+    frames, maps = given.with_depth(processor)
+    if raw_prompt:
+        replies = ask_prompts(vlm, processor, frames, raw_prompt, max_new_tokens, maps)
+    else:
+        replies = ask_model(vlm, processor, frames[0], questions or [], max_new_tokens, maps[0])
+    notes = _notes(frames, maps, processor, model, raw_prompt or [])
     if page is not None:
         from sdvlm.demo.pages import ask_page
         from sdvlm.page import write_page
 
-        write_page(ask_page(frame, replies, model, notes), page)
+        write_page(ask_page(frames[0], replies, model, notes, maps[0]), page)
         typer.echo(f"page: {page}", err=True)
     if as_json:
-        typer.echo(json.dumps(_document(image, frame, replies, model, notes), indent=2, ensure_ascii=False))
+        document = _document(images, frames, maps, replies, model, notes)
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     for reply in replies:
         typer.echo(f"{reply.question}\n  {reply.answer}")
@@ -87,89 +119,66 @@ def ask(
         typer.echo(f"note: {note}", err=True)
 
 
-def _load_frame(
-    image: Path, depth: str, camera: str | None, fov: float | None, device: str | None, reading: dict[str, Any]
-) -> RgbdFrame:
-    """The picture with depth from where it was asked for, and the camera."""
-    from dataclasses import replace
-
-    from sdvlm.depth.frame import load_image, load_rgbd
-    from sdvlm.types import Camera, SdvlmError
-
-    if camera is not None and fov is not None:
-        raise SdvlmError("got --camera and --fov, which both say where rays go; give one of them")
-    known: Camera | str | None = camera
-    if fov is not None:
-        height, width = load_image(image).shape[:2]
-        known = Camera.from_fov(width, height, fov)
-    if depth == "none" or _is_file(depth):
-        return load_rgbd(image, None if depth == "none" else Path(depth), known, **reading)
-    given = [_READING_OPTIONS[name] for name, value in reading.items() if value]
-    if given:
-        raise SdvlmError(f"{', '.join(given)} is for depth files, and {depth!r} is an estimator; leave it out")
-    frame = load_rgbd(image, camera=known)
-    estimate = _estimate(depth, frame, device)
-    return replace(frame, depth=estimate.depth, camera=frame.camera or estimate.camera)
-
-
-_READING_OPTIONS = {
-    "kind": "--depth-kind",
-    "scale_to_m": "--depth-scale",
-    "codec": "--depth-codec",
-    "resize_depth": "--resize-depth",
-}
-_DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".json", ".exr", ".pgm", ".jpg", ".jpeg")
-
-
-def _is_file(depth: str) -> bool:
-    """A file that is there, or a name that can only be meant as one (then reading says that it is missing)."""
-    path = Path(depth)
-    return path.is_file() or (not path.exists() and path.suffix.lower() in _DEPTH_SUFFIXES)
-
-
-def _estimate(source: str, frame: RgbdFrame, device: str | None) -> Any:
-    from sdvlm.depth.cache import estimate_cached
-    from sdvlm.depth.estimator import load_estimator
-
-    return estimate_cached(load_estimator(source, device=device), [frame.image], [frame.camera])[0]
-
-
-def _notes(frame: RgbdFrame, model: str) -> list[str]:
+def _notes(
+    frames: Sequence[RgbdFrame],
+    maps: Sequence[DepthMap | None],
+    processor: DepthProcessor,
+    model: str,
+    raw_prompts: Sequence[str],
+) -> list[str]:
     """What the reader of the answers has to know."""
     from sdvlm.answering import NANO, NANO_NOTE
 
     notes = []
-    if frame.depth is None:
+    rays_matter = processor.fusion is not None and processor.fusion.pooling == "boxes"
+    if all(one is None for one in maps):
         notes.append("without depth: lengths are guesses from the picture alone; give --depth FILE or an estimator")
-    elif frame.camera is None:
+    elif rays_matter and any(
+        one is not None and one.kind.value == "metric" and frame.camera is None
+        for frame, one in zip(frames, maps, strict=True)
+    ):
         notes.append("without a camera: depth is known but not where each pixel's ray goes; give --camera or --fov")
+    mark = processor.processor.image_token
+    for number, prompt in enumerate(raw_prompts, 1):
+        if mark not in prompt:
+            notes.append(f"prompt {number} has no {mark}: it was sent without the picture")
     if model == NANO:
         notes.append(NANO_NOTE)
     return notes
 
 
-def _document(image: Path, frame: RgbdFrame, replies: list[Reply], model: str, notes: list[str]) -> dict[str, Any]:
-    """The JSON document that ``--json`` prints."""
-    width, height = frame.size
+def _document(
+    images: Sequence[Path],
+    frames: Sequence[RgbdFrame],
+    maps: Sequence[DepthMap | None],
+    replies: Sequence[Reply],
+    model: str,
+    notes: list[str],
+) -> dict[str, Any]:
+    """The JSON document that ``--json`` prints. ``image``, ``depth`` and ``camera`` are the first picture's."""
+    pictures = [
+        {"path": str(path), "width": frame.size[0], "height": frame.size[1]}
+        for path, frame in zip(images, frames, strict=True)
+    ]
+    facts = [None if one is None else _depth_facts(one) for one in maps]
     return {
         "answers": [reply.to_dict() for reply in replies],
         "model": model,
-        "image": {"path": str(image), "width": width, "height": height},
-        "depth": _depth_facts(frame),
-        "camera": None if frame.camera is None else _camera_facts(frame.camera),
+        "image": pictures[0],
+        "depth": facts[0],
+        "camera": None if frames[0].camera is None else _camera_facts(frames[0].camera),
+        **({"images": pictures, "depths": facts} if len(pictures) > 1 else {}),
         "notes": notes,
     }
 
 
-def _depth_facts(frame: RgbdFrame) -> dict[str, Any] | None:
-    if frame.depth is None:
-        return None
-    known = frame.depth.values[frame.depth.valid]
-    metric = frame.depth.kind.value == "metric"
+def _depth_facts(depth: DepthMap) -> dict[str, Any]:
+    known = depth.values[depth.valid]
+    metric = depth.kind.value == "metric"
     return {
-        "source": frame.depth.source,
-        "kind": frame.depth.kind.value,
-        "valid": round(float(frame.depth.valid.mean()), 4),
+        "source": depth.source,
+        "kind": depth.kind.value,
+        "valid": round(float(depth.valid.mean()), 4),
         "min_m": round(float(known.min()), 3) if metric and known.size else None,
         "max_m": round(float(known.max()), 3) if metric and known.size else None,
     }

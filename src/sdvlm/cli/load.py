@@ -8,7 +8,9 @@ from typing import Any
 __all__ = ["load_quietly"]
 
 
-def load_quietly(model: str, device: str | None = None) -> tuple[Any, Any]:
+def load_quietly(
+    model: str, device: str | None = None, mode: str | None = None, conversation: str | None = None
+) -> tuple[Any, Any]:
     """Model and processor; reading weights from disk shows no progress bar, a download does."""
     from transformers.utils.logging import disable_progress_bar
 
@@ -16,4 +18,5 @@ def load_quietly(model: str, device: str | None = None) -> tuple[Any, Any]:
 
     if model == NANO or Path(model).is_dir():
         disable_progress_bar()
-    return load_model(model, device)
+    options = {"mode": mode, "conversation": conversation}
+    return load_model(model, device, **{name: value for name, value in options.items() if value is not None})

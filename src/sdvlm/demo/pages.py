@@ -134,15 +134,21 @@ def demo_overview(view: DemoView) -> Picture:
     return np.asarray(canvas.resize((1280, round(1280 * canvas.height / canvas.width)), Image.Resampling.LANCZOS))
 
 
-def ask_page(frame: RgbdFrame, replies: Sequence[Reply], model: str, notes: Sequence[str]) -> Page:
-    """The page of ``sdvlm ask --page``: picture, depth where there is one, answers, what to know about them."""
+def ask_page(
+    frame: RgbdFrame, replies: Sequence[Reply], model: str, notes: Sequence[str], depth: DepthMap | None = None
+) -> Page:
+    """The page of ``sdvlm ask --page``: picture, depth where there is one, answers, what to know about them.
+
+    ``depth`` is what the model was given, in place of the frame's own.
+    """
+    depth = frame.depth if depth is None else depth
     figures = [Figure("Picture", _fitted(frame.image), frame.name, f"the picture {frame.name}")]
-    if frame.depth is not None:
-        figures.append(_depth_panel(frame.depth))
+    if depth is not None:
+        figures.append(_depth_panel(depth))
     sections = [Section("What to know about these answers", tuple(f"{note}." for note in notes))] if notes else []
     return Page(
         title=f"Questions about {frame.name}",
-        lead=f"Answered by {model}, {'with' if frame.depth is not None else 'without'} a depth map.",
+        lead=f"Answered by {model}, {'with' if depth is not None else 'without'} a depth map.",
         figures=figures,
         columns=("Question", "Answer", "Read as"),
         rows=[Row(reply.question, "", (Cell(reply.answer or "(nothing)"), Cell(_value(reply)))) for reply in replies],

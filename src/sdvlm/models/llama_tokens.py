@@ -8,20 +8,27 @@ slow rule is replayed here around them: a "▁" before the text, special tokens 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["begin_ids", "slow_llama_ids"]
+__all__ = ["begin_ids", "is_legacy", "slow_llama_ids", "slow_llama_text"]
 
 _SPACE = "▁"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def begin_ids(tokenizer: Any) -> list[int]:
     """What the tokenizer puts before every text: its BOS, or nothing."""
     ids: list[int] = tokenizer("")["input_ids"]
     return ids[:1] if ids and ids[0] == tokenizer.bos_token_id else []
+
+
+def is_legacy(tokenizer: Any) -> bool:
+    """Whether the tokenizer says ``legacy``; False where it does not say."""
+    said = getattr(tokenizer, "legacy", None)
+    return bool(tokenizer.init_kwargs.get("legacy", False) if said is None else said)
 
 
 def slow_llama_ids(tokenizer: Any, text: str) -> list[int]:
@@ -47,7 +54,7 @@ def slow_llama_ids(tokenizer: Any, text: str) -> list[int]:
     if not text:
         return []
     special = {str(token): index for index, token in tokenizer.added_tokens_decoder.items()}
-    legacy = bool(getattr(tokenizer, "legacy", False))
+    legacy = is_legacy(tokenizer)
     text = text if legacy else _SPACE + text.replace(_SPACE, " ")
     out: list[int] = []
     for index, piece in enumerate(_cut(text, special)):
@@ -58,6 +65,29 @@ def slow_llama_ids(tokenizer: Any, text: str) -> list[int]:
         elif piece:
             out += [t.id for t in backend.model.tokenize((_SPACE * legacy + piece).replace(" ", _SPACE))]
     return out
+
+
+def slow_llama_text(tokenizer: Any, ids: Iterable[int]) -> str:
+    """Text of generated tokens without special ones, white space at its ends left out.
+
+    Runs of byte pieces become the characters they spell, each byte that spells none "\ufffd"; transformers 5 gives up
+    whole runs for one bad byte, as the end of an answer cut short is.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or not _is_llama(backend):
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+    special = set(tokenizer.all_special_ids)
+    spelt = bytearray()
+    for piece in tokenizer.convert_ids_to_tokens([one for one in map(int, ids) if one not in special]):
+        byte = _BYTE.fullmatch(piece)
+        spelt += bytes([int(byte[1], 16)]) if byte else piece.replace(_SPACE, " ").encode()
+    text, data = "", bytes(spelt)
+    while True:
+        try:
+            return (text + data.decode()).strip()
+        except UnicodeDecodeError as error:
+            text += data[: error.start].decode() + "\ufffd"
+            data = data[error.start + 1 :]
 
 
 def _cut(text: str, special: Mapping[str, int]) -> list[str]:

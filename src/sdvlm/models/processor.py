@@ -228,7 +228,7 @@ class DepthProcessor:
 
     def decode(self, token_ids: Any) -> str:
         """Text of generated tokens, special tokens left out."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+        return self.prompts.decode(token_ids)
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Beside the model: the wrapped model's processor files, its own depth network if it brings one, and the
@@ -241,11 +241,15 @@ class DepthProcessor:
 
     @classmethod
     def from_pretrained(cls, folder_or_id: str | PathLike[str]) -> DepthProcessor:
-        """Load what :meth:`save_pretrained` wrote.
+        """Load what :meth:`save_pretrained` wrote, or the processor of a released SD-VLM in its own layout.
 
         Raises:
             SdvlmError: the place has no ``DepthVLM`` config or no processor files.
         """
+        from sdvlm.models.official import is_official, official_processor  # which make processors of this class
+
+        if is_official(folder_or_id):
+            return official_processor(folder_or_id)
         checkpoint.check_kind(folder_or_id, DepthVLMConfig.model_type)
         config = DepthVLMConfig.from_pretrained(folder_or_id)
         own = None if config.estimator is None else partial(load_own_depth, folder_or_id, config.estimator)

@@ -6,7 +6,7 @@ training, make a batch, and give the token ids of many prompts about the same pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdvlm.models.conversation import Conversation, Prompt, parts, pictures_in
+from sdvlm.models.llama_tokens import slow_llama_text
 from sdvlm.models.vicuna import IGNORED, PICTURE, SYSTEM, chunked_ids, picture_first, released_labels, vicuna_prompt
 from sdvlm.types import SdvlmError
 
@@ -86,6 +87,10 @@ class ReleasedPrompts:
         rows = [_expanded(ids, ids, runs, self.processor.image_token_id) for ids in short]
         ids = torch.tensor(rows[:1])
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **seen}, rows
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Text of generated tokens, special tokens left out."""
+        return slow_llama_text(self.tokenizer, token_ids)
 
     @property
     def tokenizer(self) -> Any:

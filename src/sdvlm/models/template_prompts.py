@@ -62,6 +62,10 @@ class TemplatePrompts:
             )
         return batch, token_ids
 
+    def decode(self, token_ids: Any) -> str:
+        """Text of generated tokens, special tokens left out."""
+        return str(self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+
     def _encode(
         self, prompts: Sequence[Prompt], pictures: list[Image.Image], side: str, labels: bool
     ) -> tuple[dict[str, Tensor], list[list[dict[str, Any]]]]:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sdvlm.models.llama_tokens import begin_ids, slow_llama_ids
+from sdvlm.models.llama_tokens import begin_ids, is_legacy, slow_llama_ids
 from sdvlm.types import SdvlmError
 
 __all__ = ["END", "IGNORED", "PICTURE", "SYSTEM", "chunked_ids", "picture_first", "released_labels", "vicuna_prompt"]
@@ -105,7 +105,7 @@ def released_labels(tokenizer: Any, text: str, ids: Sequence[int], mark: str) ->
         parts = one_round.split(opening)
         if not one_round or len(parts) != 2:
             break
-        alone = 1 if index and not getattr(tokenizer, "legacy", False) else 0
+        alone = 1 if index and not is_legacy(tokenizer) else 0
         instruction = len(chunked_ids(tokenizer, parts[0] + opening, mark)) - 2 - alone
         masked = slice(reached, max(reached, reached + instruction))
         labels[masked] = [IGNORED] * len(labels[masked])

@@ -1,0 +1,137 @@
+"""From a folder or hub id to a model and its processor, whatever kind of checkpoint lies there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig
+
+from sdvlm.models import checkpoint
+from sdvlm.models.config import CONVERSATIONS, DepthVLMConfig
+from sdvlm.models.families import load_processor
+from sdvlm.models.official import is_official, load_official, official_processor
+from sdvlm.models.processor import DepthProcessor
+from sdvlm.models.wrapper import DepthVLM
+from sdvlm.types import SdvlmError
+
+__all__ = ["MODES", "configured", "load_from", "pick_device"]
+
+MODES = {"official": "unpadded", "aligned": "boxes"}
+"""where depth is pooled: over the un-padded picture as released, or over what each token sees; and the fusion's word"""
+
+_CHAT = "chat"
+
+
+def load_from(
+    model: str, device: str | None = None, mode: str | None = None, conversation: str | None = None
+) -> tuple[DepthVLM, DepthProcessor]:
+    """A model that answers, and its processor, ready on a device.
+
+    Args:
+        model: a folder or hub id: of a ``DepthVLM``; of a released SD-VLM, in its own layout (merged or adapters); or
+            of a plain vision-language model, which then answers without depth.
+        device: torch device; default: the first accelerator there is, else the CPU. Weights keep the dtype they are
+            stored in, but on the CPU half precision becomes float32.
+        mode, conversation: as :func:`configured`.
+
+    Raises:
+        SdvlmError: nothing loadable is found there, or the device cannot be used.
+    """
+    place = pick_device(device)
+    vlm: DepthVLM
+    if _is_there(model) and is_official(model):
+        vlm = load_official(model, **_dtype(model, place))
+        processor = official_processor(model)
+    elif _is_there(model) and _config(model).get("model_type") not in (None, DepthVLMConfig.model_type):
+        vlm = DepthVLM.from_vlm(model, fusion=None, **_dtype(model, place))
+        processor = DepthProcessor.for_model(vlm, load_processor(model))
+    else:
+        vlm, processor = DepthVLM.from_pretrained(model, **_dtype(model, place)), DepthProcessor.from_pretrained(model)
+    module: Any = vlm
+    module.to(place).eval()
+    processor.device = str(place)
+    return configured(vlm, processor, mode, conversation)
+
+
+def configured(
+    vlm: DepthVLM, processor: DepthProcessor, mode: str | None, conversation: str | None
+) -> tuple[DepthVLM, DepthProcessor]:
+    """Model and processor with another pooling of depth or wording of prompts.
+
+    Args:
+        vlm, processor: that belong together.
+        mode: a key of ``MODES``, for a model with SD-VLM's depth code; None: as the checkpoint says.
+        conversation: one of ``CONVERSATIONS``, or ``chat``, the processor's own template; None: as the checkpoint says.
+
+    Raises:
+        SdvlmError: there is no such mode or conversation, or the mode is not for this model.
+    """
+    if mode is None and conversation is None:
+        return vlm, processor
+    if mode is not None and mode not in MODES:
+        raise SdvlmError(f"no mode {mode!r}; choose one of {', '.join(MODES)}")
+    if mode is not None and (processor.fusion is None or processor.fusion.coordinate != "sdvlm_compat"):
+        raise SdvlmError("the mode is for models with SD-VLM's depth code, and this one has another; leave it out")
+    if conversation is not None and conversation not in (*CONVERSATIONS, _CHAT):
+        known = ", ".join((*CONVERSATIONS, _CHAT))
+        raise SdvlmError(f"no conversation {conversation!r}; choose one of {known}")
+    words = {None: "keep", _CHAT: None}.get(conversation, conversation)
+    changed = processor.with_options(None if mode is None else MODES[mode], words)
+    config: Any = vlm.config
+    config.fusion, config.conversation = changed.config.fusion, changed.config.conversation
+    return vlm, changed
+
+
+def pick_device(device: str | None, prefer_cpu: bool = False) -> torch.device:
+    """The device of this name, or the one to take where none is named.
+
+    Raises:
+        SdvlmError: it cannot be used here.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() and not prefer_cpu else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        said = " ".join(str(error).split())
+        raise SdvlmError(f"device {device!r} cannot be used here: {said}; try --device cpu") from error
+
+
+def _is_there(model: str) -> bool:
+    """Whether something to load may be at this place: a folder that holds files, or what may be a hub id."""
+    folder = Path(model)
+    return any(folder.iterdir()) if folder.is_dir() else _may_be_hub_id(model)
+
+
+def _config(model: str) -> dict[str, Any]:
+    """Plain values of config.json; empty where there is none: loading then says what is missing."""
+    folder = Path(model)
+    if not (folder / "config.json").is_file() and not (_is_there(model) and not folder.is_dir()):
+        return {}
+    with checkpoint.readable_errors(model):
+        values, _ = PreTrainedConfig.get_config_dict(model)
+    return dict(values)
+
+
+def _dtype(model: str, place: torch.device) -> dict[str, Any]:
+    """float16 that is to run on a CPU is loaded as float32: no CPU is quick at it, and rounding changes answers."""
+    values = _config(model)
+    stored = values.get("dtype") or values.get("torch_dtype")
+    return {"dtype": torch.float32} if place.type == "cpu" and stored in ("float16", torch.float16) else {}
+
+
+def _may_be_hub_id(model: str) -> bool:
+    """owner/name, unless there is a folder of the owner's name here: then it can only be a mistyped path.
+
+    Raises:
+        SdvlmError: it is such a path.
+    """
+    path = Path(model)
+    if path.is_file() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        return False
+    if path.parent.is_dir():
+        raise SdvlmError(f"no model folder '{model}', though there is a folder '{path.parent}'; check the name")
+    return True
