@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "sd_vlm_official"
 ASKED = [
     ("What is the width of the bed ?", "the bed measures 1.37 meters in width.", "width"),
     ("what's the total number of chairs in the image?", "2.", "count"),
@@ -97,6 +98,31 @@ def test_a_run_killed_in_the_middle_loses_nothing_asks_nothing_twice_and_ends_as
     log = json.loads((out / "run.json").read_text())
     assert log["status"] == "complete"
     assert len(log["sessions"]) == 2
+
+
+@pytest.mark.skipif(
+    not GOLDEN.is_dir(), reason="the recorded outputs of the released code are not beside this checkout"
+)
+@pytest.mark.parametrize(("words", "layout"), [([], "vicuna_v1"), (["--conversation", "none"], "raw")])
+def test_a_released_checkpoint_is_asked_as_the_released_code_asks_it(tmp_path, run_json, words, layout):
+    rows, wanted = [], []
+    for case in json.loads((GOLDEN / "cases.json").read_text())["cases"]:
+        asked = case["prompt"].partition("USER: ")[2].removesuffix(" ASSISTANT:") if layout != "raw" else case["prompt"]
+        if (
+            case["format"] == layout
+            and asked.startswith("<image>")
+            and asked.count("<image>") == 1 > asked.count("USER")
+        ):
+            encoded = base64.b64encode((GOLDEN / case["image_files"][0]).read_bytes()).decode()
+            turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": "1.0 m"}]
+            rows.append({"image_base64": encoded, "conversations": turns, "type": "distance"})
+            wanted.append((case["prompt"], case["generated_ids"]))
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["eval", "msmu", "--data", tmp_path / "test.jsonl", "--model", GOLDEN / "checkpoint", *words]
+    document = run_json(*words, "--max-new-tokens", 16, "--device", "cpu", "--out", tmp_path / "run")
+    assert document["pictures"] < len(rows) or layout == "raw"  # several questions behind one picture
+    assert [(one["prompt"], one["token_ids"]) for one in answers(tmp_path / "run")] == wanted
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["depth"]["source"] == "own"
 
 
 def test_the_folder_is_made_of_the_options_and_refuses_others(tmp_path, tiny_folder, run, run_json):

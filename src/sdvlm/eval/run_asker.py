@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdvlm.depth.cache import DepthCache, estimate_cached
 from sdvlm.depth.estimator import DepthEstimator, load_estimator
+from sdvlm.eval.run_facts import weights_digest
 from sdvlm.geometry.transform import resize
 from sdvlm.types import DepthMap, RgbdFrame
 
@@ -32,7 +33,7 @@ class DepthSource:
 
     Args:
         name: ``own`` (the model's network), ``data`` (what came with the picture), ``none``, or an estimator's id.
-        estimator: where an estimator was asked for.
+        estimator: the model's own network, or the estimator that was asked for.
         cache: of its maps; default: the user's.
     """
 
@@ -61,14 +62,18 @@ class DepthSource:
         if wanted == "auto":
             if processor.fusion is None:
                 return cls("none")
-            return cls("own" if processor.estimator is not None else "data" if in_data else "none")
+            if processor.estimator is not None:
+                return cls("own", processor.estimator)
+            return cls("data" if in_data else "none")
         return cls("estimator", load_estimator(wanted, device=device))
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For ``run.json``."""
+        """For ``run.json``: an estimator by name and revision, the model's own network by its weights."""
         if self.estimator is None:
             return {"source": self.name}
+        if self.name == "own":
+            return {"source": self.name, "weights_digest": weights_digest(self.estimator.model)}  # type: ignore[attr-defined]
         revision = str(getattr(self.estimator, "revision", "") or "")
         return {"source": self.name, "estimator": self.estimator.id, "revision": revision}
 
