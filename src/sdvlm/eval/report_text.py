@@ -109,7 +109,7 @@ def _text_table(table: Table) -> str:
 
 def to_markdown(report: Report, figures: Sequence[str] = ()) -> str:
     """Tables and notes; ``figures`` are file names of pictures beside the document."""
-    parts = ["# MSMU and rooms: runs compared"]
+    parts = ["# Runs compared"]
     for index, table in enumerate(tables(report)):
         lines = [_pipe(table.head), _pipe(["---", *["---:"] * (len(table.head) - 1)])]
         parts.append(f"## {table.title}\n\n" + "\n".join([*lines, *(_pipe(row) for row in table.rows)]))
