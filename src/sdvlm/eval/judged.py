@@ -18,7 +18,7 @@ from sdvlm.data.msmu_types import official_type
 from sdvlm.data.schema import QuestionType
 from sdvlm.types import SdvlmError
 
-__all__ = ["JudgedAnswer", "Prediction", "read_scorable"]
+__all__ = ["JudgedAnswer", "Prediction", "Scorable", "read_scorable"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,22 @@ class Prediction:
     reply: str
 
 
-def read_scorable(path: str | Path) -> list[JudgedAnswer] | list[Prediction]:
+@dataclass(frozen=True)
+class Scorable:
+    """What a file holds: judged answers, or predictions; the other list is empty.
+
+    Args:
+        path: the file itself, also where its folder was given.
+        model: the model's name as the header gives it; None where there is none.
+    """
+
+    path: Path
+    judged: list[JudgedAnswer]
+    predictions: list[Prediction]
+    model: str | None
+
+
+def read_scorable(path: str | Path) -> Scorable:
     """Read a file of judged answers or of predictions, or the run folder that holds ``answers.jsonl``.
 
     Raises:
@@ -66,20 +81,33 @@ def read_scorable(path: str | Path) -> list[JudgedAnswer] | list[Prediction]:
         path = path / "answers.jsonl"
     if not path.is_file():
         raise SdvlmError(f"{path}: no such file; give judged answers, predictions, or a run folder with answers.jsonl")
-    records = _records(path)
+    header, records = _records(path)
     if not records:
         raise SdvlmError(f"{path}: holds no answers to score")
     judged = [_is_judged(record) for _, record in records]
     if any(judged) and not all(judged):
         number = records[judged.index(not judged[0])][0]
         raise SdvlmError(f"{path}: row {number}: judged answers and predictions are mixed; give one kind a file")
-    if judged[0]:
-        return [_judged(record, number, path) for number, record in records]
-    return [_prediction(record, number, path) for number, record in records]
+    return Scorable(
+        path,
+        [_judged(record, number, path) for number, record in records] if judged[0] else [],
+        [] if judged[0] else [_prediction(record, number, path) for number, record in records],
+        _model(header),
+    )
 
 
-def _records(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Records with their numbers, without the header."""
+def _model(header: object) -> str | None:
+    if isinstance(header, str):
+        try:
+            header = json.loads(header)
+        except (ValueError, RecursionError):
+            return None
+    name = header.get("model") if isinstance(header, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _records(path: Path) -> tuple[object, list[tuple[int, dict[str, Any]]]]:
+    """The header, and the records with their numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,12 +120,11 @@ def _records(path: Path) -> list[tuple[int, dict[str, Any]]]:
         rows = [rows]
     if not isinstance(rows, list):
         raise SdvlmError(f"{path}: must hold a list of answers or JSON lines; got {type(rows).__name__}")
-    if rows and _is_header(rows[0]):
-        rows = rows[1:]
+    header = rows.pop(0) if rows and _is_header(rows[0]) else None
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise SdvlmError(f"{path}: row {number}: must be an object; got {type(row).__name__}")
-    return list(enumerate(rows, start=1))
+    return header, list(enumerate(rows, start=1))
 
 
 def _lines(text: str, path: Path) -> list[Any]:

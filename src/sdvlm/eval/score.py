@@ -12,6 +12,7 @@ from sdvlm.eval.bootstrap import Interval, resample
 from sdvlm.eval.judged import JudgedAnswer, Prediction
 from sdvlm.eval.official_score import counters, official_average, official_verdict, text_pair
 from sdvlm.eval.rule_score import rule_score
+from sdvlm.eval.scoring import wilson
 from sdvlm.eval.strict_score import strict_verdict
 from sdvlm.eval.text_similarity import TextSimilarity, load_similarity
 from sdvlm.types import SdvlmError
@@ -38,7 +39,8 @@ class FamilyRate:
     Args:
         count, correct: questions, and those answered rightly.
         unparsed: questions whose reply (or judge's text) could not be read; they are among the wrong ones.
-        interval: 95 % bootstrap interval of the rate.
+        interval: 95 % bootstrap interval of the rate. Of a small family that was all right or all wrong it says
+            too little; Wilson's, in :meth:`to_dict` beside it, does not.
     """
 
     count: int
@@ -54,7 +56,8 @@ class FamilyRate:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         numbers = {"count": self.count, "correct": self.correct, "rate": self.rate}
-        return {**numbers, "interval": list(self.interval), "unparsed": self.unparsed}
+        intervals = {"interval": list(self.interval), "wilson": list(wilson(self.correct, self.count))}
+        return {**numbers, **intervals, "unparsed": self.unparsed}
 
 
 @dataclass(frozen=True)
