@@ -71,9 +71,10 @@ def test_controls_follow_their_run_and_judged_scores_become_rows(tmp_path):
     for control in CONTROLS:
         write_run(run / control, 10, control=control)
     judged = {"families": {family.value: {"count": 40, "correct": 30} for family in QuestionType}, "average": 0.75}
-    (run / "scores-official.json").write_text(json.dumps(judged))
+    judged["scorer"] = "official"
+    (run / "scores-gpt.json").write_text(json.dumps(judged))
     report = make_report([run])
-    names = ["org/model", "org/model, depth withheld", "org/model, another picture's depth", "org/model (official)"]
+    names = ["org/model", "org/model, depth withheld", "org/model, another picture's depth", "org/model (gpt)"]
     assert [row.name for row in report.runs] == names
     assert report.runs[1].control == "depth-off"
     assert (report.runs[3].scorer, report.runs[3].mean) == ("official", pytest.approx(75.0))

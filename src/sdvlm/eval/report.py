@@ -113,8 +113,8 @@ def read_run(folder: Path) -> list[ReportRow]:
         if (folder / control / "scores.json").is_file():
             rows.append(_as_control(_row(name, read_json(folder / control / "scores.json"), "rules", bench), control))
     for path in sorted(folder.glob("scores-*.json")):
-        scorer = path.stem.removeprefix("scores-")
-        rows.append(_row(f"{name} ({scorer})", read_json(path), scorer, bench))
+        label, scored = path.stem.removeprefix("scores-"), read_json(path)
+        rows.append(_row(f"{name} ({label})", scored, str(scored.get("scorer", label)), bench))
     log = folder / "run.json"
     data = read_json(log)["settings"]["data_fingerprint"] if log.is_file() else None
     return [replace(row, data=data) for row in rows]
