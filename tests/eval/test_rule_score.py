@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
 import pytest
 
+from sdvlm.data.colors import instance_colors
+from sdvlm.data.observe import observe
+from sdvlm.data.questions import ask_all
 from sdvlm.data.schema import QuestionType
+from sdvlm.data.select import select
 from sdvlm.eval.comparisons import options_in
 from sdvlm.eval.rule_score import rule_score
+from sdvlm.eval.scoring import is_right
+from sdvlm.scenes.render import Renderer
+from sdvlm.scenes.rooms import make_room
+from sdvlm.scenes.viewpoints import sample_cameras
 from sdvlm.types import SdvlmError
 
 RIGHT, WRONG, UNREAD = "right", "wrong", "unread"
@@ -89,6 +100,8 @@ TABLE = {
         "800 x 630 x 550 mm": RIGHT,
         "length 0.8 m, height 0.55 m, width 0.63 m": RIGHT,
         "It is 0.8 meters long, 0.6 meters wide and 0.5 meters tall.": RIGHT,
+        "width: 0.63 m; depth: 0.8 m; height: 0.55 m": RIGHT,
+        "0.8 m x 0.63 m x 0.55 m (31 in x 25 in x 22 in)": RIGHT,
         "0.55 m x 0.63 m x 0.8 m": WRONG,
         "0.8 m x 0.63 m": WRONG,
         "0.8 m": WRONG,
@@ -158,12 +171,17 @@ TABLE = {
         "There are 2 red chairs and 1 blue chair.": UNREAD,
         "There is one chair.": WRONG,
         "No chairs.": WRONG,
+        "There are 2 or 3 chairs": UNREAD,
+        "2-3": UNREAD,
         "Several.": UNREAD,
     },
     POINT: {
         "(0.7,0.3)": RIGHT,
         "The black TV is at (0.72, 0.28).": RIGHT,
         "x: 0.72, y: 0.28": RIGHT,
+        "<point>0.72 0.28</point>": RIGHT,
+        "at coordinates 0.72, 0.28": RIGHT,
+        "from (0.6,0.2) to (0.8,0.4)": UNREAD,
         "(0.28,0.72).": WRONG,
         "(412, 215)": UNREAD,
         "in the upper right": UNREAD,
@@ -173,6 +191,7 @@ TABLE = {
         "A brown cabinet": RIGHT,
         "It is the brown cabinet next to the bed.": RIGHT,
         "The object located at (0.97,0.6) is the brown cabinet.": RIGHT,
+        "The coordinates correspond to the brown cabinet.": RIGHT,
         "the bed next to the brown cabinet": WRONG,
         "the white chair.": WRONG,
         "I cannot tell.": UNREAD,
@@ -184,6 +203,10 @@ TABLE = {
         "The blue bed is to the left of the curtain.": RIGHT,
         "The curtain is to the right of the bed.": RIGHT,
         "From the viewer's perspective, yes.": RIGHT,
+        "Left": RIGHT,
+        "It is to the left": RIGHT,
+        "It is to the right of it": WRONG,
+        "Right": WRONG,
         "No, it is on the right": WRONG,
         "In fact, the bed is to the right of the curtain.": WRONG,
         "The bed is not to the left of the curtain.": WRONG,
@@ -225,6 +248,7 @@ TABLE = {
         "The curtain is the tallest among the table, the chair, and the curtain.": RIGHT,
         "Among the table, the chair, and the curtain, the tallest is the curtain.": RIGHT,
         "curtain": RIGHT,
+        "The chair is the shortest and the curtain is the tallest.": RIGHT,
         "The tallest is the table.": WRONG,
         "The table is the tallest, followed by the curtain.": WRONG,
     },
@@ -241,6 +265,9 @@ TABLE = {
         "I don't see any sofa.": RIGHT,
         "The image does not contain a sofa.": RIGHT,
         "A sofa is not visible in the image.": RIGHT,
+        "It seems there isn't one.": RIGHT,
+        "I can't see a sofa.": RIGHT,
+        "No sofa is visible.": RIGHT,
         "0": RIGHT,
         "Yes, there is a sofa.": WRONG,
         "There are 2 sofas.": WRONG,
@@ -251,6 +278,7 @@ TABLE = {
         "There is one sofa in the image.": RIGHT,
         "I can see a sofa on the left.": RIGHT,
         "The image shows a sofa.": RIGHT,
+        "A sofa is in the corner.": RIGHT,
         "A sofa can be seen at the window.": RIGHT,
         "No": WRONG,
     },
@@ -288,6 +316,7 @@ def test_published_and_official_type_names_score_alike(case):
         ("Comparing the heights of the bed and the sofa, which is taller?", ("bed", "sofa")),
         ("Of the bed, the sofa and the lamp, which is the tallest?", ("bed", "sofa", "lamp")),
         ("Which of these is tallest: bed, sofa, lamp?", ("bed", "sofa", "lamp")),
+        ("Which of these is closest to the camera, the bed, the sofa or the lamp?", ("bed", "sofa", "lamp")),
         ("Is the bed taller than the sofa?", ("bed", "sofa")),
         ("In terms of height, which is tallest among the red chair and the lamp in the image?", ("red chair", "lamp")),
         ("What is the tallest object?", ()),
@@ -295,6 +324,25 @@ def test_published_and_official_type_names_score_alike(case):
 )
 def test_the_names_to_choose_from_are_those_of_the_question(question, options):
     assert options_in(question) == options
+
+
+def test_the_answers_of_our_own_rooms_are_read_as_the_values_they_were_made_from():
+    families = Counter()
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        room = make_room(rng)
+        renderer, colors = Renderer(room.mesh, room.face_materials), instance_colors(room.mesh)
+        for camera, pose in sample_cameras(room, rng, 2, (96, 72), renderer=renderer):
+            picture = renderer.render(camera, pose)
+            ids = tuple(int(one) for one in np.unique(picture.instances) if one > 0)
+            amodal = renderer.amodal_counts(camera, pose, ids)
+            seen = observe(room.objects, picture.instances, picture.depth_m, camera, pose, amodal=amodal, colors=colors)
+            for sample in ask_all(select(seen), rng):
+                outcome = rule_score(sample.type, sample.question, sample.answer, sample.answer)
+                assert outcome.right, sample
+                assert is_right(outcome.answer, sample.answer_typed), sample
+                families[sample.type] += 1
+    assert set(families) == set(QuestionType)
 
 
 def test_refusals_are_told():

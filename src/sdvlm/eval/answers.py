@@ -41,15 +41,19 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _YES_NO_LATER = re.compile(r"^[^.!?]{0,80}[,:] (yes|no)\b", re.IGNORECASE)
+_UNSEEN = re.compile(
+    r"^i (?:do not|don't|cannot|can't|can not) (?:see|find|spot|detect) (?:an?|any|one)\b", re.IGNORECASE
+)
 _ABSENT = re.compile(
     r"\b(?:does|do|did)(?: not|n't) (?:contain|show|include|have|feature|appear|seem|depict)"
     r"|\b(?:is|are)(?: not|n't)(?: any| clearly)? (?:visible|present|seen|shown|there|in the)"
-    r"|\bcan(?:not|'t| not) be seen|\bno .{1,40}? (?:is|are|can be) (?:visible|present|seen|shown)|\babsent\b",
+    r"|\bthere (?:is|are)(?:n't| not| no)\b|\bcan(?:not|'t| not) be seen|\babsent\b"
+    r"|\bno .{1,40}? (?:is|are|can be) (?:visible|present|seen|shown)",
     re.IGNORECASE,
 )
 _PRESENT = re.compile(
-    r"\b(?:image|picture|photo|scene|room) (?:does )?(?:contain|show|include|feature|depict|ha(?=s\b))"
-    r"|\b(?:is|are)(?: clearly| indeed)? (?:visible|present|shown|seen)\b|\bcan be seen\b",
+    r"\b(?:image|picture|photo|scene|room) (?:contains|shows|includes|features|depicts|has)\b"
+    r"|\b(?:is|are)(?: clearly| indeed)? (?:visible|present|shown|seen)\b|\bcan be seen\b|\bthere (?:is|are)\b",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(r"\b(?:sizes?|dimensions|how (?:big|large)|measurements|length, width|and the)\b", re.IGNORECASE)
@@ -140,6 +144,8 @@ def _parse_count(text: str) -> tuple[float, ...] | None:
     marks = list(SAID_LATER.finditer(digits))
     if marks and re.search(r"\d", digits[marks[-1].end() :]):
         digits = digits[marks[-1].end() :]
+    if re.search(r"\d\s*(?:-|–|\bto\b|\bor\b)\s*\d", digits):
+        return None
     listed = [int(number) for number in re.findall(r"(?<![\w.,-])\d+(?![\w]|[.,]\d)", digits)]
     numbers = set(listed)
     if len(numbers) == 1 or (len(listed) > 2 and listed[0] == sum(listed[1:])):  # "3 chairs: 1 here and 2 there"
@@ -160,6 +166,7 @@ def _parse_point(text: str) -> tuple[float, ...] | None:
         rf"x\s*(?:=|:|is)\s*({number})\s*(?:,|;|and)?\s*y\s*(?:=|:|is)\s*({number})", text, re.IGNORECASE
     )
     pair = pair or re.findall(rf"^\s*({number})\s*[,;\s]\s*({number})\s*\.?\s*$", text)
+    pair = pair or re.findall(r"(?<![\d.,])([01]?\.\d+)(?:, ?|; ?| )([01]?\.\d+)(?![\d,]|\.\d)", text)
     points = {tuple(_coordinate(part) for part in one) for one in pair}
     if len(points) != 1:
         return None
@@ -176,6 +183,8 @@ def _parse_yes_no(text: str) -> tuple[str, ...] | None:
     conclusion = re.search(r"\banswer\s*(?:is)?\s*:?\s*[\"'*]*(yes|no)\b", said, re.IGNORECASE)
     if conclusion:
         return (conclusion[1].lower(),)
+    if _UNSEEN.match(said):
+        return ("no",)
     if re.match(r"yes (?:and|or) no\b", said, re.IGNORECASE) or (
         is_refusal(said) and not re.match(r"(?:yes|no)\b,? ?(?:\w|$)", said, re.I)
     ):

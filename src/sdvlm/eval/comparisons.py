@@ -25,7 +25,7 @@ _STEMS = {
 }  # fmt: skip
 _EQUAL = re.compile(r"\b(?:same|equal(?:ly)?|identical|similar)\b|\bneither\b", re.IGNORECASE)
 _LISTS = (
-    r"\b(?:between|among|amongst|out of|comparing|compare|considering|(?<!terms )of)"
+    r"\b(?:between|among|amongst|out of|comparing|compare|considering|(?<!terms )of(?! the following| th[eo]se| them))"
     r" (?P<list>(?:(?!\bwhich\b|\bwhat\b)[^?:])+?)(?:, ?(?:which|what|who)\b|\?|:|$)",
     r"[,:] ?(?P<list>[^,:?]+(?:,[^,:?]+)*,? or [^?]+)\?",
     r":(?P<list>[^:?]+,[^:?]+)\?",
@@ -72,15 +72,17 @@ def chosen_option(text: str, options: Sequence[str], question: str) -> str | Non
     if not mentions or (_EQUAL.search(said) and len({option for _, option in mentions}) > 1):
         return None
     named = list(dict.fromkeys(option for _, option in mentions))
-    compared = _COMPARED.search(said)
+    asked = _asked_word(question)
+    comparisons = list(_COMPARED.finditer(said))
+    compared = next((one for one in comparisons if one["stem"] and _word(one["stem"]) == asked), None)
+    compared = compared or next(iter(comparisons), None)
     if compared is None:
         return _unless_denied(said, mentions, options) if len(named) == 1 else None
     before = [option for place, option in mentions if place < compared.start()]
     behind = [option for place, option in mentions if place >= compared.end()]
     announces = re.match(r"(?: (?:one|object|item|of the \w+))*(?: among [^.]*?)? is\b", said[compared.end() :])
     subject = behind[0] if behind and (announces or not before) else before[-1]
-    turned = _turned(compared, said, question)
-    if not turned:
+    if not _turned(compared, said, asked):
         return subject
     others = [option for option in options if option != subject]
     return others[0] if len(others) == 1 else None
@@ -115,13 +117,17 @@ def _unless_denied(said: str, mentions: Sequence[tuple[int, str]], options: Sequ
     return option
 
 
-def _turned(compared: re.Match[str], said: str, question: str) -> bool:
-    """Whether the reply compares the other way round than the question asks."""
+def _asked_word(question: str) -> str:
+    """The comparison a question asks for; heights, if it names none."""
     asked = _COMPARED.search(question.lower())
-    asked_word = _word(asked["stem"]) if asked and asked["stem"] else "tall"
+    return _word(asked["stem"]) if asked and asked["stem"] else "tall"
+
+
+def _turned(compared: re.Match[str], said: str, asked: str) -> bool:
+    """Whether the reply compares the other way round than the question asks."""
     if compared["less"]:
-        return _word(compared["less"]) == asked_word
-    turned = _word(_OPPOSITES[_plain(compared["stem"])]) == asked_word != _word(compared["stem"])
+        return _word(compared["less"]) == asked
+    turned = _word(_OPPOSITES[_plain(compared["stem"])]) == asked != _word(compared["stem"])
     denied = re.search(r"(?:\bnot|n't)(?: \w+)?\s*$", said[: compared.start()]) is not None
     return turned != denied
 

@@ -37,7 +37,7 @@ _LATEX = re.compile(r"\\(?:text|mathrm|textbf|boxed)\{([^{}]*)\}|\\[(),;]|\$")
 _DECIMAL_COMMA = re.compile(rf"(?<![\w.,])(0,\d+|\d+,\d{{1,2}})(?=\s*(?:{_UNIT})\b)", re.IGNORECASE)
 _ONE = re.compile(rf"\ban? (?=(?:{_UNIT})\b)", re.IGNORECASE)
 _AND_A_HALF = re.compile(rf"\b(\d+) ({_UNIT}) and a half\b", re.IGNORECASE)
-_TOLERANCE = re.compile(rf"\s*\(?\s*(?:±|\+/-|\+-|\bplus or minus)\s*{_NUMBER}\)?", re.IGNORECASE)
+_TOLERANCE = re.compile(rf"\s*\(?\s*(?:±|\+/-|\+-|,? ?\b(?:plus or minus|give or take))\s*{_NUMBER}\)?", re.IGNORECASE)
 _BETWEEN = re.compile(rf"\bbetween ({_NUMBER})(?:\s*(?:{_UNIT}))? and (?={_NUMBER})", re.IGNORECASE)
 _UNIT_TWICE = re.compile(
     rf"(?<![\w.,])({_NUMBER})\s*({_UNIT})\s*(?:-|–|—|\bto\b)\s*(?={_NUMBER}\s*\2\b)", re.IGNORECASE

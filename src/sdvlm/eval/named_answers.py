@@ -16,7 +16,8 @@ _PATTERNS = tuple(
         r"(?:tall|short|near|clos|far|furth|high|low|great|large|small|located|at |there)\w*.*$",
         r"^(?:there is|it is|it's|that is|that's|this is|i see|you can find|it would be|i think it is|i think it's) "
         r"(?P<name>.+?)(?: (?:at|in|on) (?:the |that )?(?:position|point|location|coordinates?|\().*)?$",
-        r"^(?:the )?(?:object|thing|item|position|point|location)\b.*?\b(?:is|belongs to) (?P<name>.+)$",
+        r"^(?:the |this |that |these |those )?(?:object|thing|item|position|point|location|coordinate)s?\b.*?"
+        r"\b(?:is|are|(?:belongs?|corresponds?|points?) to|shows?|holds?|contains?) (?P<name>.+)$",
         r"^at .+?\b(?:there is|is|you can find) (?P<name>.+)$",
     )
 )

@@ -30,6 +30,11 @@ _ASKED_NUMBER = re.compile(
     r"\b(?:how many|number of|count(?: of| the)?) ([a-z][a-z -]*?)(?: are| is| can| do| in| on| there| visible|\?|$)",
     re.IGNORECASE,
 )
+_STANDS = re.compile(
+    r"^\s*(?:an?|the|one|some) [^.,]{1,40}? (?:is|are|stands|sits|hangs|lies)"
+    r" (?:in|on|at|near|next|by|behind|under|against)\b",
+    re.IGNORECASE,
+)
 _PART = re.compile(r"\b(?:including|of which|such as|among them)\b")
 _IS_IT = re.compile(r"^\s*(?:is|are|does|do|can|would)\b.*\bthan\b", re.IGNORECASE | re.DOTALL)
 
@@ -96,8 +101,9 @@ def _count(question: str, reference: str, reply: str) -> _Sides:
     if said is None and asked:
         noun = re.escape(normalise_name(asked[1]).split()[-1].removesuffix("s"))
         digits = number_words_to_digits(_PART.split(reply.lower())[0])
-        numbers = set(re.findall(rf"(?<![\w.,-])(\d+) (?:\w+ ){{0,2}}?{noun}(?:s|es)?\b", digits))
-        said = parse_kind(numbers.pop(), AnswerKind.COUNT) if len(numbers) == 1 else None
+        numbers = set(re.findall(rf"(?<![\w.,-])(\d+) (?:[a-z-]+ ){{0,2}}?{noun}(?:s|es)?\b", digits))
+        doubtful = re.search(r"\d\s*(?:-|–|\bto\b|\bor\b)\s*\d", digits)
+        said = parse_kind(numbers.pop(), AnswerKind.COUNT) if len(numbers) == 1 and not doubtful else None
     return parse_kind(reference, AnswerKind.COUNT), said
 
 
@@ -121,6 +127,8 @@ def _side(question: str, reference: str, reply: str) -> _Sides:
         return parse_kind(reference, AnswerKind.DIRECTION), parse_kind(reply, AnswerKind.DIRECTION)
     true = _yes_no(reference) or side_verdict(reference, question)
     said, implied = _yes_no(reply), side_verdict(reply, question)
+    if implied is not None and re.match(r"\W*(?:it|right)\b", reply, re.IGNORECASE):
+        said = None  # "It is to the right" and "Right" name a side
     if said is not None and implied is not None and said != implied:
         return _verdict(true), None  # "Yes, it is on the right", asked about the left
     return _verdict(true), _verdict(said or implied)
@@ -150,6 +158,8 @@ def _existence(question: str, reference: str, reply: str) -> _Sides:
     if true is None:
         return parse_kind(reference, AnswerKind.COUNT), counted
     said = _yes_no(reply)
+    if said is None and _STANDS.match(reply):
+        said = "yes"
     if said is None and counted is not None:
         said = "yes" if counted.numbers[0] > 0 else "no"
     return _verdict(true), _verdict(said)

@@ -60,15 +60,30 @@ def lengths_said(text: str) -> tuple[str, list[Length]]:
     lengths: list[Length] = []
     for length in find_lengths(text):
         between = text[lengths[-1].end : length.start] if lengths else ""
-        restated = _RESTATED.fullmatch(between) is not None
-        if not (restated and abs(length.metres - lengths[-1].metres) <= 0.06 * lengths[-1].metres):
+        if not (_RESTATED.fullmatch(between) and _restates(length, lengths[-1])):
             lengths.append(length)
+    half = len(lengths) // 2
+    if half > 1 and len(lengths) % 2 == 0 and all(map(_restates, lengths[half:], lengths[:half])):
+        lengths = lengths[:half]
     return text, lengths
 
 
+def _restates(length: Length, other: Length) -> bool:
+    """Whether two lengths are the same, up to the rounding of other units."""
+    return abs(length.metres - other.metres) <= 0.06 * other.metres
+
+
 def in_order_of_dimensions(text: str, lengths: list[Length]) -> list[Length]:
-    """Length, width, height in this order if the text labels each of three by words, whichever way round."""
-    order = [_DIMENSION_WORDS[word.lower()] for word in _WORD.findall(text)]
+    """Length, width, height in this order if the text labels each of three by words, whichever way round.
+
+    Of width and depth the longer one is the length.
+    """
+    words = [word.lower() for word in _WORD.findall(text)]
+    order = [_DIMENSION_WORDS[word] for word in words]
+    if len(lengths) == len(words) == 3 and order.count("width") == 2 and "height" in order:
+        height = lengths[order.index("height")]  # width and depth: the longer one is the length
+        across = sorted((one for one in lengths if one is not height), key=lambda one: -one.metres)
+        return [*across, height]
     if len(lengths) != 3 or sorted(order) != sorted(_DIMENSIONS):
         return lengths
     return [lengths[order.index(dimension)] for dimension in _DIMENSIONS]
