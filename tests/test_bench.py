@@ -69,7 +69,7 @@ def test_questions_to_time_with_are_all_different():
 
 
 def test_both_ways_of_answering_say_the_same_and_sharing_the_prefix_is_quicker():
-    result = bench_answer(questions=6, hidden=128, layers=2, new_tokens=3, repeats=1)
+    result = bench_answer(questions=6, hidden=128, layers=2, new_tokens=3, repeats=1, shape="none")
     assert result["same_answers"] is True
     times = result["times"]
     assert result["speedup"] == pytest.approx(times["one_by_one"]["median_s"] / times["shared"]["median_s"], rel=0.01)
@@ -81,7 +81,7 @@ def test_answers_that_depend_on_sharing_are_reported(monkeypatch):
         return [Answer("", (int(share_prefix),)) for _ in questions]
 
     monkeypatch.setattr("sdvlm.bench.answer.answer_questions", answers)
-    assert bench_answer(questions=2, hidden=64, layers=1, repeats=1)["same_answers"] is False
+    assert bench_answer(questions=2, hidden=64, layers=1, repeats=1, shape="none")["same_answers"] is False
 
 
 def test_the_cost_of_depth_is_given_for_every_fusion_as_a_share_of_the_prefill():

@@ -17,6 +17,10 @@ def bench(
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
     model: Annotated[str | None, typer.Option(help="controls: ask a model instead: 'nano', folder or id.")] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="answer: size of the released model: small, llava-1.5-7b, toy or none (small).")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="answer: where the released model runs (cpu).")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -26,7 +30,15 @@ def bench(
     what = BENCHES[name][1] if name in BENCHES else ""
     if what:
         typer.echo(f"measuring {what} ...", err=True)
-    result = run_bench(name, questions=questions, repeats=repeats, seeds=seeds, model=model)
+    given = {
+        "questions": questions,
+        "repeats": repeats,
+        "seeds": seeds,
+        "model": model,
+        "shape": shape,
+        "device": device,
+    }
+    result = run_bench(name, **given)
     if out is not None:
         from sdvlm.bench.document import write_document
 

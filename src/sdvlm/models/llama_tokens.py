@@ -79,6 +79,8 @@ def slow_llama_text(tokenizer: Any, ids: Iterable[int]) -> str:
     special = set(tokenizer.all_special_ids)
     spelt = bytearray()
     for piece in tokenizer.convert_ids_to_tokens([one for one in map(int, ids) if one not in special]):
+        if piece is None:
+            continue  # a row of the model's vocabulary that the tokenizer has no piece for
         byte = _BYTE.fullmatch(piece)
         spelt += bytes([int(byte[1], 16)]) if byte else piece.replace(_SPACE, " ").encode()
     text, data = "", bytes(spelt)
