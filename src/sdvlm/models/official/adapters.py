@@ -28,8 +28,7 @@ _UNKNOWN_METHODS = ("use_dora", "fan_in_fan_out", "modules_to_save")
 class AdaptedTensors:
     """A base's tensors with an adapter merged in: ``W + scale * B A``.
 
-    Rounded as PEFT rounds on a CPU, whose ``merge_and_unload`` the released loader calls: the product in float32, then
-    in the weight's dtype, then the sum in that dtype.
+    Computed in float32 and rounded once to the weight's dtype, as PEFT's ``merge_and_unload`` does.
 
     Args:
         base: the weights the adapter was trained on.
@@ -67,7 +66,7 @@ class AdaptedTensors:
             return weight
         a, b = (self._adapter.read(one).float() for one in self._pairs[name])
         update = (b.flatten(1) @ a.flatten(1)).view(weight.shape) * self._scale(name, len(a))
-        return weight + update.to(weight.dtype)
+        return (weight.float() + update).to(weight.dtype)
 
     def _match(self) -> dict[str, tuple[str, str]]:
         """Names of the A and B of each weight of the base."""

@@ -34,7 +34,6 @@ _FIXED = {
     "mm_projector_type": ("mlp2x_gelu", "linear"),
     "mm_patch_merge_type": ("flat", "flat"),
     "mm_use_im_start_end": (False, False),
-    "mm_use_im_patch_token": (False, True),
     "tie_word_embeddings": (False, False),
 }
 """field: the value that is known here, and what the released code takes where the field is absent"""

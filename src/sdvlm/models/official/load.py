@@ -182,6 +182,7 @@ def _fill(model: nn.Module, moves: Iterable[Move], dtype: torch.dtype) -> str:
         digest.update(found.view(torch.uint8).numpy().data)
         own = torch.empty(found.shape, dtype=dtype)
         own.copy_(found)
+        del found  # it may hold a whole file mapped
         parent, _, leaf = move.target.rpartition(".")
         setattr(model.get_submodule(parent), leaf, nn.Parameter(own))
     return digest.hexdigest()

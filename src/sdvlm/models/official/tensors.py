@@ -27,6 +27,7 @@ DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 }
 """names of safetensors' dtypes"""
 
+_MAPPED = 1 << 26  # bytes read from a mapping before it is opened anew
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _LOOSE = ("model*.safetensors", "pytorch_model*.bin")
@@ -56,7 +57,8 @@ class Tensors(Protocol):
 class TensorFiles:
     """Tensors of safetensors and PyTorch files.
 
-    PyTorch files are opened with ``weights_only=True`` and mapped, not read; of several only one is open at a time.
+    PyTorch files are opened with ``weights_only=True`` and mapped, not read; of several only one is open at a time, and
+    that anew from time to time, as every page that was looked at counts as memory in use.
 
     Args:
         files: a name may be in one of them only.
@@ -69,6 +71,7 @@ class TensorFiles:
         self.stored: dict[str, Stored] = {}
         self._file: dict[str, Path] = {}
         self._open: tuple[Path, dict[str, Tensor]] | None = None
+        self._touched = 0
         for file in files:
             for name, known in self._contents(file):
                 if name in self._file:
@@ -80,7 +83,9 @@ class TensorFiles:
         """One tensor. Raises ``SdvlmError`` where its file is damaged."""
         file = self._file[name]
         if file.suffix != ".safetensors":
-            return self._unpickled(file)[name]
+            found = self._unpickled(file)[name]
+            self._touched += found.nbytes
+            return found
         try:
             with safe_open(file, "pt") as opened:  # opened anew each time: what is mapped counts as memory in use
                 tensor: Tensor = opened.get_tensor(name)
@@ -101,9 +106,9 @@ class TensorFiles:
             raise _damaged(file, error) from error
 
     def _unpickled(self, file: Path) -> dict[str, Tensor]:
-        if self._open is None or self._open[0] != file:
-            self._open = None  # let go of the last one first
-            self._open = (file, _load_bin(file))
+        if self._open is None or self._open[0] != file or self._touched > _MAPPED:
+            self._open = None  # let go of the last mapping first
+            self._open, self._touched = (file, _load_bin(file)), 0
         return self._open[1]
 
 
