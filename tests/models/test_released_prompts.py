@@ -164,6 +164,26 @@ def test_prompts_that_place_the_picture_differently_are_asked_one_by_one(
     assert [one.token_ids for one in told] == [alone(model, processor, p, image, depth) for p in prompts]
 
 
+def test_prompts_share_with_those_that_place_the_picture_alike(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    model, processor = parts_of(tiny)
+    image, depth = picture(SIZES[0]), disparity((31, 17))
+    prompts = ["How tall? <image> A", "<image>\nHow tall?", "How tall? <image> It", "<image> It", "<image>\nIt"]
+    looked: list[int] = []
+    model.vlm.model.vision_tower.register_forward_hook(lambda *_: looked.append(1))
+    told = answer_prompts(model, processor, prompts, [image], [depth], max_new_tokens=6)
+    assert caplog.text == ""
+    assert len(looked) == 2
+    assert [one.token_ids for one in told] == [alone(model, processor, p, image, depth) for p in prompts]
+
+
+def test_a_prompt_that_ends_with_its_picture_is_answered_too(tiny: Tiny) -> None:
+    model, processor = parts_of(tiny)
+    image, depth = picture(SIZES[0]), disparity((31, 17))
+    prompts = ["<image>", "<image>\nIt"]
+    told = answer_prompts(model, processor, prompts, [image], [depth], max_new_tokens=6)
+    assert [one.token_ids for one in told] == [alone(model, processor, p, image, depth) for p in prompts]
+
+
 def test_a_prompt_without_a_mark_goes_without_the_picture(tiny: Tiny) -> None:
     model, processor = parts_of(tiny)
     image, depth = picture(SIZES[0]), disparity((31, 17))

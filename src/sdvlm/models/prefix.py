@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sdvlm.models.families import position_axes, position_offset
 from sdvlm.models.processor import DepthBatch, DepthProcessor
+from sdvlm.models.prompt_groups import alike
 from sdvlm.models.shared_attention import SharedPrefixCache, can_share, sharing
 from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 
@@ -119,20 +120,20 @@ def _answer(
     batch_size: int | None,
 ) -> list[list[int]]:
     """Answers to prompts about the pictures of ``first``; ``batch_size`` None asks one by one."""
-    if batch_size is not None:
-        shared = _shared_length(prompts, processor.processor.image_token_id)
-        if shared is not None:
-            return _answer_shared(model, processor, first, prompts, shared, max_new_tokens, batch_size)
+    groups = alike(prompts, processor.processor.image_token_id)
+    if batch_size is not None and len(groups) == len(prompts) > 1:
         _LOG.warning("the prompts differ before their picture ends, so nothing can be shared: asking one by one")
-    return [_answer_alone(model, processor, first, prompt, max_new_tokens) for prompt in prompts]
-
-
-def _shared_length(prompts: list[list[int]], image_token_id: int) -> int | None:
-    """Tokens all prompts begin with, at least one left over for each; None if none do or a picture reaches beyond."""
-    length = min(len(prompt) for prompt in prompts) - 1
-    for prompt in prompts[1:]:
-        length = next((i for i in range(length) if prompt[i] != prompts[0][i]), length)
-    return None if length < 1 or image_token_id in prompts[0][length:] else length
+    answers: list[list[int]] = [[] for _ in prompts]
+    for group in groups:
+        asked = [prompts[index] for index in group.chosen]
+        if batch_size is not None and group.shared and len(groups) < max(2, len(prompts)):
+            own = processor.with_prompt(first, asked[0])
+            told = _answer_shared(model, processor, own, asked, group.shared, max_new_tokens, batch_size)
+        else:
+            told = [_answer_alone(model, processor, first, prompt, max_new_tokens) for prompt in asked]
+        for index, tokens in zip(group.chosen, told, strict=True):
+            answers[index] = tokens
+    return answers
 
 
 def _answer_shared(
