@@ -21,7 +21,7 @@ from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import DepthKind, DepthMap, RgbdFrame, SdvlmError
 
 from .conftest import Tiny
-from .llama_llava import tiny_llama_llava
+from .llama_llava import llama_tokenizer, tiny_llama_llava
 
 SIZES = [(100, 75), (75, 101)]
 TOKENS = 16
@@ -92,6 +92,20 @@ def test_raw_text_is_sent_as_it_stands(tiny: Tiny) -> None:
     _, processor = parts_of(tiny)
     batch = processor(text="How <image> tall", images=picture(SIZES[0]))
     assert batch["input_ids"][0].tolist() == expanded(processor, "How <image> tall")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_how_the_tokenizer_treats_leading_spaces_survives_being_saved(tiny: Tiny, tmp_path: Any, legacy: bool) -> None:
+    model, processor = parts_of(tiny)
+    processor.processor.tokenizer = llama_tokenizer(legacy=legacy)
+    text = "How</s> tall <image> It"
+    for place in (tmp_path / "once", tmp_path / "twice"):
+        model.save_pretrained(place)
+        processor.save_pretrained(place)
+        again = DepthProcessor.from_pretrained(place)
+        wanted, told = (one(text=text, images=picture(SIZES[0]))["input_ids"] for one in (processor, again))
+        assert torch.equal(wanted, told)
+        processor = again
 
 
 def test_marks_in_a_question_are_refused(tiny: Tiny) -> None:

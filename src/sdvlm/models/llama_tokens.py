@@ -13,7 +13,7 @@ from typing import Any
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["begin_ids", "is_legacy", "slow_llama_ids", "slow_llama_text"]
+__all__ = ["begin_ids", "is_legacy", "keep_legacy", "slow_llama_ids", "slow_llama_text"]
 
 _SPACE = "▁"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -29,6 +29,12 @@ def is_legacy(tokenizer: Any) -> bool:
     """Whether the tokenizer says ``legacy``; False where it does not say."""
     said = getattr(tokenizer, "legacy", None)
     return bool(tokenizer.init_kwargs.get("legacy", False) if said is None else said)
+
+
+def keep_legacy(tokenizer: Any) -> None:
+    """Have ``legacy`` saved with the tokenizer, which transformers 5 reads but does not write."""
+    if hasattr(tokenizer, "legacy"):
+        tokenizer.init_kwargs["legacy"] = bool(tokenizer.legacy)
 
 
 def slow_llama_ids(tokenizer: Any, text: str) -> list[int]:

@@ -20,6 +20,7 @@ from sdvlm.models.conversation import Conversation, Prompt, as_batch, pictures_i
 from sdvlm.models.depth_inputs import pack_depth
 from sdvlm.models.families import load_processor
 from sdvlm.models.grid import TokenGrid
+from sdvlm.models.llama_tokens import keep_legacy
 from sdvlm.models.own_depth import load_own_depth, save_own_depth
 from sdvlm.models.pictures import flat, merge_pictures, picture_of
 from sdvlm.models.released_prompts import ReleasedPrompts
@@ -233,6 +234,7 @@ class DepthProcessor:
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Beside the model: the wrapped model's processor files, its own depth network if it brings one, and the
         config where the folder has none yet."""
+        keep_legacy(self.tokenizer)
         self.processor.save_pretrained(folder)
         if self.config.estimator is not None and not (Path(folder) / self.config.estimator).exists():
             save_own_depth(self.estimator, Path(folder) / self.config.estimator)

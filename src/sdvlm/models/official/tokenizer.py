@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import AddedToken, LlamaTokenizer
 
+from sdvlm.models.llama_tokens import keep_legacy
 from sdvlm.models.official.layout import OfficialFolder, read_json
 from sdvlm.models.official.sentencepiece import fast_tokenizer_json
 from sdvlm.types import SdvlmError
@@ -67,6 +68,7 @@ def official_tokenizer(official: OfficialFolder) -> LlamaTokenizer:
         raise SdvlmError(
             f"{file} gives ids to {', '.join(moved[:5])} that leave holes in the vocabulary; use the original"
         )
+    keep_legacy(tokenizer)
     return tokenizer
 
 
