@@ -1,7 +1,9 @@
 """The sine code against the formula in a loop of Python floats, and against published golden values."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from sdvlm.fusion.sinusoid import sinusoid
 from sdvlm.types import SdvlmError
+
+CASES = Path(__file__).parents[3] / "shared" / "golden" / "sd_vlm_official" / "cases.npz"
 
 
 @given(st.floats(-100, 100), st.sampled_from([2, 6, 64]), st.sampled_from([100.0, 10_000.0]))
@@ -69,3 +73,28 @@ def test_what_bfloat16_angles_would_have_cost_is_large():
 def test_an_odd_or_empty_width_is_refused(dim):
     with pytest.raises(SdvlmError, match=f"even and positive; got {dim}"):
         sinusoid(torch.zeros(1), dim)
+
+
+def test_half_precision_rounds_frequencies_angles_and_sines_as_the_released_order_of_steps_does():
+    positions = torch.linspace(0, 100, 50)
+    half = np.float16(32)
+    frequency = np.float16(1) / np.power(np.float16(10_000), (np.arange(32, dtype=np.float16) / half))
+    angle = positions.numpy().astype(np.float16)[:, None] * frequency
+    found = sinusoid(positions, 64, dtype="float16").numpy()
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, ::2], np.sin(angle), atol=2e-3)  # the last bit of a cosine may differ
+    np.testing.assert_allclose(found[:, 1::2], np.cos(angle), atol=2e-3)
+
+
+@pytest.mark.skipif(not CASES.exists(), reason=f"the recorded outputs are not here: {CASES}")
+@pytest.mark.parametrize(("width", "recorded"), [(64, 0.06799204647541046), (4096, 0.10197891294956207)])
+def test_half_precision_is_as_far_from_float32_as_recorded(width, recorded):
+    with np.load(CASES) as arrays:
+        grids = [torch.from_numpy(arrays[f"image{i}/depth_grid"]).flatten() for i in range(5)]
+    apart = [(sinusoid(g, width, dtype="float16") - sinusoid(g, width)).abs().max().item() for g in grids]
+    assert max(apart) == pytest.approx(recorded, abs=1e-4)
+
+
+def test_only_dtypes_that_were_released_are_known():
+    with pytest.raises(SdvlmError, match="no sine dtype 'bfloat16'; choose one of float32, float16"):
+        sinusoid(torch.zeros(1), 8, dtype="bfloat16")
