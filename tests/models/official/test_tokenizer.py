@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sdvlm.models.official import load_official, official_processor
+from sdvlm.models.official import import_official, load_official, official_processor
 from sdvlm.models.official.layout import open_official
 from sdvlm.models.official.sentencepiece import fast_tokenizer_json
 from sdvlm.models.official.tokenizer import image_token_id, official_tokenizer
@@ -98,7 +98,7 @@ def test_ids_are_the_same_from_either_file_and_after_saving(make: Make, tmp_path
     assert saved.processor.image_token_id == first.processor.image_token_id
 
 
-def test_settings_come_from_the_config_and_from_what_unset_ones_mean(make: Make) -> None:
+def test_settings_come_from_the_config_and_from_what_unset_ones_mean(make: Make, tmp_path: Path) -> None:
     tokenizer = official_processor(make("said")).tokenizer
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 0)
     assert (tokenizer.legacy, tokenizer.model_max_length, tokenizer.padding_side) == (False, 512, "right")
@@ -106,6 +106,8 @@ def test_settings_come_from_the_config_and_from_what_unset_ones_mean(make: Make)
     older = official_processor(make("unset", files={"tokenizer_config.json": unset})).tokenizer
     assert (older.bos_token_id, older.pad_token_id) == (1, 0)
     assert older.legacy  # what transformers 4.37 takes an unset one for
+    import_official(tmp_path / "unset", tmp_path / "own")
+    assert DepthProcessor.from_pretrained(tmp_path / "own").tokenizer.legacy
 
 
 def test_a_checkpoint_whose_tokenizer_cannot_be_had_is_refused(make: Make) -> None:

@@ -42,10 +42,8 @@ def official_tokenizer(official: OfficialFolder) -> LlamaTokenizer:
     config = official.beside("tokenizer_config.json")
     told = (None if config is None else read_json(config)) or {}
     special = {name: _text(told.get(name)) or usual for name, usual in _SPECIAL.items()}
-    legacy, limit = (
-        told.get("legacy"),
-        official.config.get("tokenizer_model_max_length") or told.get("model_max_length"),
-    )
+    limit = official.config.get("tokenizer_model_max_length") or told.get("model_max_length")
+    legacy = told.get("legacy") is not False  # an unset one is what the slow tokenizer takes for True
     tokenizer = LlamaTokenizer(
         vocab=vocab,
         merges=[tuple(one.split(" ")) if isinstance(one, str) else tuple(one) for one in values["model"]["merges"]],
@@ -53,10 +51,11 @@ def official_tokenizer(official: OfficialFolder) -> LlamaTokenizer:
         pad_token=_text(told.get("pad_token")) or special["unk_token"],  # as released code sets it
         add_bos_token=bool(told.get("add_bos_token", True)),
         add_eos_token=bool(told.get("add_eos_token", False)),
-        legacy=True if legacy is None else bool(legacy),  # what the slow tokenizer takes an unset one for
+        legacy=legacy,
         padding_side=official.config.get("tokenizer_padding_side", "right"),
         **({} if limit is None else {"model_max_length": int(limit)}),
     )
+    tokenizer.init_kwargs["legacy"] = legacy  # or it is not saved
     for one in sorted(values["added_tokens"], key=lambda token: int(token["id"])):
         if one["content"] not in vocab:
             kept = ("single_word", "lstrip", "rstrip", "normalized", "special")
