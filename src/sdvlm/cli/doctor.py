@@ -14,7 +14,7 @@ import typer
 
 PACKAGES = (
     *("sdvlm", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy", "pillow"),
-    *("trimesh", "embreex", "typer", "rich", "peft", "accelerate"),
+    *("trimesh", "embreex", "typer", "rich", "peft", "accelerate", "pyarrow", "openai", "matplotlib"),
 )
 NANO_LICENCE = "Apache-2.0 (trained on our own procedural rooms)"
 

@@ -143,7 +143,9 @@ def _stream(
                         sound.popitem(last=False)
             except SdvlmError as error:
                 if not skip:
-                    raise SdvlmError(f"{file}: row {number}: {error}; skip such rows with on_broken='skip'") from error
+                    raise SdvlmError(
+                        f"{file}: row {number}: {error}; skip such rows with on_broken='skip' (--on-broken skip)"
+                    ) from error
                 broken.append(BrokenRow(number, str(error), file))
                 _log.warning("%s: row %d skipped: %s", file.name, number, error)
                 continue
