@@ -33,7 +33,7 @@ class ModelAnswerer:
 
     def __call__(self, frame: RgbdFrame, questions: Sequence[str]) -> list[TypedAnswer | None]:
         """The values in the model's replies."""
-        return [reply.typed for reply in ask(self.model, self.processor, frame, questions)]
+        return [reply.typed for reply in ask(self.model, self.processor, frame, questions, depth=frame.depth)]
 
 
 def ask_model(model: str, questions: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdvlm.answering import ask
@@ -41,8 +41,8 @@ def ask_both_ways(model: DepthVLM, processor: DepthProcessor, view: DemoView) ->
     samples = view.questions
     texts = [sample.question for sample in samples]
     answers: list[Sequence[Judged]] = []
-    for frame in (view.frame, replace(view.frame, depth=None)):
-        replies = ask(model, processor, frame, texts)
+    for depth in (view.frame.depth, None):
+        replies = ask(model, processor, view.frame, texts, depth=depth)
         answers.append([judge(sample, reply.answer) for sample, reply in zip(samples, replies, strict=True)])
     return [Asked(*row) for row in zip(samples, *answers, strict=True)]
 
