@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -35,6 +37,7 @@ __all__ = [
 DEPTH_FOLDER = "depth"
 """sub-folder that the depth network of an imported checkpoint lies in"""
 
+_log = logging.getLogger(__name__)
 _PRESETS = {"unpadded": "sdvlm_official", "boxes": "sdvlm"}
 _SAMPLING = ("temperature", "top_p", "top_k")
 
@@ -44,6 +47,7 @@ def load_official(
     dtype: torch.dtype | str | None = None,
     pooling: str = "unpadded",
     *,
+    sine_dtype: str = "float32",
     base: str | PathLike[str] | None = None,
     **load: Any,
 ) -> DepthVLM:
@@ -55,12 +59,15 @@ def load_official(
         folder_or_id: a merged checkpoint or an adapter folder.
         dtype: of the weights, or ``"auto"``; None and auto: the checkpoint's own (of the token embeddings).
         pooling: ``"unpadded"`` as released, or ``"boxes"``, which puts each depth where the token looks.
+        sine_dtype: ``"float16"`` gives the depth code the rounding of a released half-precision run.
         base: what an adapter belongs to; None: what it names itself.
-        load: revision, token, cache_dir, local_files_only; ``attn_implementation`` as in transformers.
+        load: revision, token, cache_dir, local_files_only; ``attn_implementation`` as in transformers, and its
+            ``torch_dtype`` for ``dtype``.
 
     Raises:
         SdvlmError: no official checkpoint, or tensors missing, left over, misshapen or damaged, all listed.
     """
+    dtype = load.pop("torch_dtype", dtype)
     unknown = sorted(set(load) - {*HUB, "attn_implementation"})
     if unknown:
         raise SdvlmError(
@@ -69,7 +76,9 @@ def load_official(
     hub = {name: value for name, value in load.items() if name in HUB}
     official = open_official(folder_or_id, base, **hub)
     plan = make_plan(official, **hub)
-    config = depth_vlm_config(official, plan, pooling)
+    for note in plan.notes:
+        _log.warning("%s: %s", official.folder.name, note)
+    config = depth_vlm_config(official, plan, pooling, sine_dtype)
     wanted = _dtype(dtype, plan)
     with torch.device("meta"):
         vlm = LlavaForConditionalGeneration(plan.vlm_config)
@@ -130,20 +139,20 @@ def depth_of(
     )
 
 
-def depth_vlm_config(official: OfficialFolder, plan: Plan, pooling: str) -> DepthVLMConfig:
+def depth_vlm_config(official: OfficialFolder, plan: Plan, pooling: str, sine_dtype: str = "float32") -> DepthVLMConfig:
     """The config of the whole; sets the image token of ``plan.vlm_config``.
 
     Where the official config says that depth is not used, there is no fusion.
 
     Raises:
-        SdvlmError: there is no such pooling, or the tokenizer has no token left for pictures.
+        SdvlmError: there is no such pooling or dtype, or the tokenizer has no token left for pictures.
     """
     if pooling not in _PRESETS:
         raise SdvlmError(f"no pooling '{pooling}'; choose one of {', '.join(_PRESETS)}")
     plan.vlm_config.image_token_index = image_token_id(official)
     uses = bool(official.config.get("use_depth", False))
     config = DepthVLMConfig(
-        fusion=FusionConfig.preset(_PRESETS[pooling]).to_dict() if uses else None,
+        fusion=replace(FusionConfig.preset(_PRESETS[pooling]), sine_dtype=sine_dtype).to_dict() if uses else None,
         estimator=DEPTH_FOLDER if uses and plan.depth_config is not None else None,
         conversation="vicuna_v1",
     )

@@ -7,7 +7,6 @@ projector is a list of layers; CLIP lies two prefixes deep; ``depth.*`` is Depth
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from sdvlm.models.official.vision import Tower, find_tower
 
 __all__ = ["Move", "Plan", "make_plan"]
 
-_log = logging.getLogger(__name__)
 _DEPTH = "depth."
 _RENAMED = {
     "model.language_model.": "model.",
@@ -115,8 +113,6 @@ def make_plan(official: OfficialFolder, **hub: Any) -> Plan:
     notes = [f"{len(dropped)} tensors depth_projector.* are left out: no released code uses them"] if dropped else []
     if depth is None:
         notes.append(_without_depth(official))
-    for note in notes:
-        _log.info("%s: %s", official.folder, note)
     order = {name: place for place, name in enumerate(official.tensors.stored)}  # as the files have them
     for moves in (vlm, network):
         moves.sort(key=lambda move: order.get(move.name, -1) if move.source is official.tensors else -1)

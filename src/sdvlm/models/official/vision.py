@@ -44,11 +44,6 @@ class Tower:
     prefix: str
     folder: Path | None
 
-    def names(self) -> dict[str, str]:
-        """Stock name (within the tower) to the name in ``tensors``."""
-        stored = (name for name in self.tensors.stored if name.startswith(self.prefix))
-        return {name.removeprefix(self.prefix): name for name in stored if not name.endswith(".position_ids")}
-
 
 def find_tower(official: OfficialFolder, **hub: Any) -> Tower:
     """The tower a checkpoint uses.
@@ -60,13 +55,15 @@ def find_tower(official: OfficialFolder, **hub: Any) -> Tower:
     around = [place for folder in official.places for place in (folder, folder.parent)]
     carried = any(name.startswith(_CARRIED) for name in official.tensors.stored)
     here = find_folder(named, around, download=not carried, **hub)
-    tensors, prefix = official.tensors, _CARRIED
+    tensors: Tensors = official.tensors
+    prefix = _CARRIED
     if not carried:
         if here is None:
             raise SdvlmError(
                 f"the checkpoint carries no CLIP weights and its tower '{named}' is not here; put that folder beside it"
             )
-        tensors, prefix = TensorFiles(weight_files(here)), _SEPARATE
+        tensors = TensorFiles(weight_files(here))
+        prefix = _SEPARATE if any(name.startswith(_SEPARATE) for name in tensors.stored) else ""  # newer files lack it
     inner = {name.removeprefix(prefix): known for name, known in tensors.stored.items() if name.startswith(prefix)}
     told = None if here is None or not (here / "config.json").is_file() else _told(here)
     if told is None:
