@@ -5,18 +5,19 @@ import torch
 from tokenizers import Tokenizer
 
 from sdvlm.fusion.depth_grid import CHANNELS
-from sdvlm.nano.depth_changes import LengthScaler, drop_depth, scale_depth, worsen_depth
+from sdvlm.nano.depth_changes import drop_depth, scale_depth, scale_lengths, worsen_depth
 from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.frames import NanoFrame
+from sdvlm.nano.numbers import NumberTokens
 
 
 def test_every_length_in_question_and_answer_is_scaled_and_nothing_else(
     tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:
-    scaler, lengths = LengthScaler(tokenizer), 0
+    numbers, lengths = NumberTokens(tokenizer), 0
     for frame in frames:
         for question in encode_frame(frame, tokenizer)[0]:
-            scaled = scaler.scaled(question, 1.25)
+            scaled = scale_lengths(question, 1.25, numbers)
             text = tokenizer.decode(question.ids, skip_special_tokens=False)
             wanted = re.sub(r"(\d\.\d\d)(?= m)", lambda found: f"{round(float(found[1]) * 100 * 1.25) / 100:.2f}", text)
             if re.search(r"\d\d\.\d\d m", wanted):

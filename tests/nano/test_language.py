@@ -12,6 +12,7 @@ from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses, naming_losses
+from sdvlm.nano.numbers import VALUES, NumberTokens
 from sdvlm.nano.prefix_attention import register
 
 
@@ -37,6 +38,10 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
     return total / asked, torch.stack(grounding).mean()
 
 
+def read_outs(config: NanoConfig) -> tuple[FactsHead, FactsHead]:
+    return FactsHead(config.text_width), FactsHead(config.text_width, len(VALUES))
+
+
 def test_losses_and_gradients_equal_those_of_separate_samples(
     vlm: torch.nn.Module, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:
@@ -47,14 +52,15 @@ def test_losses_and_gradients_equal_those_of_separate_samples(
         encoded, of_picture = encode_frame(frame, tokenizer)
         questions += encoded[:4]
         targets += [of_picture] * 4
-    rows = collate_rows(questions, targets, tokenizer.token_to_id("<pad>"))
+    rows = collate_rows(questions, targets, tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
     depth = torch.stack([torch.from_numpy(frame.depth) for frame in frames[:2]])
     features = torch.randn(2, config.image_tokens, config.vision_width)
     parameters = [*vlm.model.language_model.parameters(), *vlm.model.multi_modal_projector.parameters()]
     parameters += list(fusion.parameters())
 
     vlm.model.language_model.set_attn_implementation(register())
-    fast = image_token_losses(vlm, fusion, features, depth, [rows], FactsHead(config.text_width))[:2]
+    losses = image_token_losses(vlm, fusion, features, depth, [rows], *read_outs(config))
+    fast = losses.answer, losses.grounding
     fast_grads = torch.autograd.grad(sum(fast), parameters)
     vlm.model.language_model.set_attn_implementation("eager")
     slow = separate_losses(vlm, fusion, features, depth, rows, 4)
@@ -81,13 +87,14 @@ def test_mentions_stand_where_the_name_ends(tokenizer: Tokenizer, frames: list[N
 def test_the_naming_losses_are_those_of_the_whole_model(
     vlm: torch.nn.Module, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:
-    fusion, facts = build_fusion(config.fusion, config.text_width), FactsHead(config.text_width)
+    fusion, (facts, values) = build_fusion(config.fusion, config.text_width), read_outs(config)
     torch.nn.init.normal_(fusion.mlp.last.weight, std=0.1)
     encoded, of_picture = encode_frame(frames[0], tokenizer)
-    rows = collate_rows(encoded[:6], [of_picture] * 6, tokenizer.token_to_id("<pad>"))
+    rows = collate_rows(encoded[:6], [of_picture] * 6, tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
     depth = torch.from_numpy(frames[0].depth)[None]
     features = torch.randn(1, config.image_tokens, config.vision_width)
     vlm.model.language_model.set_attn_implementation(register())
-    whole = image_token_losses(vlm, fusion, features, depth, [rows], facts)[1:3]
-    torch.testing.assert_close(naming_losses(vlm, fusion, features, depth, [rows], facts), whole)
+    whole = image_token_losses(vlm, fusion, features, depth, [rows], facts, values)
+    found = naming_losses(vlm, fusion, features, depth, [rows], facts)
+    torch.testing.assert_close(found, (whole.grounding, whole.facts))
     assert len(vlm.model.language_model.layers) == config.text_layers  # the model itself was not cut

@@ -6,19 +6,18 @@ ways, only depth can tell them apart, so a model cannot do well by what things u
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.facts import scale_facts
 from sdvlm.nano.language import EncodedQuestion, Targets
+from sdvlm.nano.numbers import NumberTokens
 
-__all__ = ["LengthScaler", "drop_depth", "scale_depth", "worsen_depth"]
+__all__ = ["drop_depth", "scale_depth", "scale_lengths", "scaled_targets", "worsen_depth"]
 
 _LENGTHS = ("z", "z_min", "z_max", "z_std", "x", "y")
 
@@ -54,36 +53,16 @@ def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
     return out
 
 
-class LengthScaler:
-    """Scales the lengths written in encoded questions, as templates write them: ``1.84 m`` and ``1.84 meters``."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        pieces = [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
-        self.digits = {index: piece for index, piece in enumerate(pieces) if re.fullmatch(r"\d", piece)}
-        self.ids = {piece: index for index, piece in self.digits.items()}
-        self.point = tokenizer.token_to_id(".")
-        self.units = {tokenizer.encode(unit, add_special_tokens=False).ids[0] for unit in (" m", " meters")}
-
-    def starts(self, ids: list[int]) -> list[int]:
-        """Where ``d . d d unit`` begins."""
-        found = []
-        for start in range(len(ids) - 4):
-            one, point, tens, cents, unit = ids[start : start + 5]
-            shaped = point == self.point and {one, tens, cents} <= self.digits.keys() and unit in self.units
-            if shaped and (start == 0 or ids[start - 1] not in self.digits):
-                found.append(start)
-        return found
-
-    def scaled(self, question: EncodedQuestion, factor: float) -> EncodedQuestion | None:
-        """The question with every length times ``factor``; None if one would not fit d.dd."""
-        ids = list(question.ids)
-        for start in self.starts(ids):
-            text = self.digits[ids[start]] + self.digits[ids[start + 2]] + self.digits[ids[start + 3]]
-            length = round(int(text) * factor)
+def scale_lengths(question: EncodedQuestion, factor: float, numbers: NumberTokens) -> EncodedQuestion | None:
+    """The question with every length in it and in its answer times ``factor``; None if one would not fit d.dd."""
+    ids = list(question.ids)
+    for start in numbers.starts(ids):
+        if numbers.is_length(ids, start):
+            length = round(numbers.read(ids, start) * factor)
             if not 0 < length < 1000:
                 return None
-            ids[start], ids[start + 2], ids[start + 3] = (self.ids[digit] for digit in f"{length:03d}")
-        return replace(question, ids=ids)
+            numbers.write(ids, start, length)
+    return replace(question, ids=ids)
 
 
 def scaled_targets(targets: Targets, factor: float) -> Targets:

@@ -22,14 +22,14 @@ def export_checkpoint(
     """Write ``DepthVLM`` and ``DepthProcessor`` files to ``out``.
 
     Args:
-        weights: what ``nano.train`` wrote, keys under ``vlm.`` and ``fusion.``; the read-out of the facts stays behind.
+        weights: what ``nano.train`` wrote, keys under ``vlm.`` and ``fusion.``; read-outs stay behind.
         tokenizer_file: the trained tokenizer.
         config: sizes the weights were trained with.
         dtype: the weights are stored in; half precision halves the download and costs nothing measurable.
     """
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     model = DepthVLM.from_vlm(build_vlm(config, tokenizer), config.fusion)
-    trained = {name: value for name, value in load_file(weights).items() if not name.startswith("facts.")}
+    trained = {name: value for name, value in load_file(weights).items() if not name.startswith(("facts.", "values."))}
     missing, unexpected = model.load_state_dict(trained, strict=False)
     if unexpected or [name for name in missing if name != "vlm.lm_head.weight"]:
         raise ValueError(f"weights do not fit: missing {missing}, unexpected {unexpected}")

@@ -19,11 +19,13 @@ from torch.nn import functional as F
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.grounding import grounding_loss
+from sdvlm.nano.numbers import NumberTokens
 
 if TYPE_CHECKING:
     from transformers import LlamaModel, LlavaForConditionalGeneration
 
 __all__ = [
+    "AnswerLosses",
     "EncodedQuestion",
     "QuestionRows",
     "Targets",
@@ -79,6 +81,8 @@ class QuestionRows:
         rows, columns: (M,) long, the naming tokens.
         targets: (M, 5, 1 + N) grounding targets.
         facts: (M, F) facts of what is named, NaN where unknown.
+        said_rows, said_columns: (V,) long, the tokens that predict a token of a number of the answer.
+        said: (V, 2) the number, see ``numbers.VALUES``.
     """
 
     ids: Tensor
@@ -88,14 +92,22 @@ class QuestionRows:
     columns: Tensor
     targets: Tensor
     facts: Tensor
+    said_rows: Tensor
+    said_columns: Tensor
+    said: Tensor
 
 
-def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_id: int) -> QuestionRows:
+def collate_rows(
+    questions: list[EncodedQuestion], targets: list[Targets], pad_id: int, numbers: NumberTokens
+) -> QuestionRows:
     """Stack questions. ``targets``: those of each question's picture."""
     length = max(len(question.ids) for question in questions)
     ids = torch.full((len(questions), length), pad_id)
     labels = torch.full((len(questions), length), -100)
     rows, columns, chosen, facts = [], [], [], []
+    said_rows: list[int] = []
+    said_columns: list[int] = []
+    said = []
     for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
         tokens = torch.tensor(question.ids)
         ids[row, : len(tokens)] = tokens
@@ -105,9 +117,41 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_i
             columns.append(column)
             chosen.append(of_picture.attention[target])
             facts.append(of_picture.facts[target])
-    family = torch.tensor([question.family for question in questions])
-    where = torch.tensor(rows), torch.tensor(columns)
-    return QuestionRows(ids, labels, family, *where, torch.stack(chosen), torch.stack(facts))
+        where, values = numbers.targets(question.ids, question.answer_start)
+        said_rows += [row] * len(where)
+        said_columns += where
+        said.append(values)
+    return QuestionRows(
+        ids=ids,
+        labels=labels,
+        family=torch.tensor([question.family for question in questions]),
+        rows=torch.tensor(rows),
+        columns=torch.tensor(columns),
+        targets=torch.stack(chosen),
+        facts=torch.stack(facts),
+        said_rows=torch.tensor(said_rows, dtype=torch.long),
+        said_columns=torch.tensor(said_columns, dtype=torch.long),
+        said=torch.cat(said),
+    )
+
+
+@dataclass(frozen=True)
+class AnswerLosses:
+    """Means over a step, but for the last.
+
+    Args:
+        answer: per token of the answers.
+        grounding: of the names' attention.
+        facts: of what is read off the names' states.
+        said: of what is read off the states that say numbers.
+        per_row: (R,) mean answer loss of each question in order, detached.
+    """
+
+    answer: Tensor
+    grounding: Tensor
+    facts: Tensor
+    said: Tensor
+    per_row: Tensor
 
 
 def image_token_losses(
@@ -117,8 +161,9 @@ def image_token_losses(
     packed_depth: Tensor,
     batches: list[QuestionRows],
     facts: FactsHead,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss of the answers, of the grounding and of the facts, given the tower's features.
+    values: FactsHead,
+) -> AnswerLosses:
+    """Losses of answers, grounding and read-outs, given the tower's features.
 
     Args:
         features: (B, N, Dv) patch features of the tower.
@@ -126,14 +171,11 @@ def image_token_losses(
         batches: questions, in each of them as many of every picture, those of one picture together. Several batches of
             like lengths waste less padding than one.
         facts: read-out of the names' states.
-
-    Returns:
-        mean answer loss per token; mean grounding loss; mean loss of the facts; mean answer loss of each question,
-        detached, in order.
+        values: read-out of the states that say numbers, before the last layer.
     """
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
-    answers, grounding, named, per_row = [], [], [], []
+    answers, grounding, named, said, per_row = [], [], [], [], []
     for batch in batches:
         out = _read_rows(model, batch, cache, 1 + features.shape[1])
         asked = batch.labels >= 0
@@ -145,7 +187,10 @@ def image_token_losses(
         of_names = _name_losses(model, batch, cache, out.hidden_states[: GROUNDING_LAYER + 2], facts)
         grounding.append(of_names[0])
         named.append(of_names[1])
-    return torch.cat(answers).mean(), torch.cat(grounding).mean(), torch.cat(named).mean(), torch.cat(per_row)
+        before_last = out.hidden_states[len(model.layers) - 1]
+        said.append(values.losses(before_last[batch.said_rows, batch.said_columns], batch.said))
+    means = (torch.cat(losses).mean() for losses in (answers, grounding, named, said))
+    return AnswerLosses(*means, torch.cat(per_row))
 
 
 def naming_losses(

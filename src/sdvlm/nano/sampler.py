@@ -9,10 +9,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sdvlm.nano.depth_changes import LengthScaler, drop_depth, scale_depth, scaled_targets, worsen_depth
+from sdvlm.nano.depth_changes import drop_depth, scale_depth, scale_lengths, scaled_targets, worsen_depth
 from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import EncodedQuestion, QuestionRows, Targets, collate_rows
+from sdvlm.nano.numbers import NumberTokens
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.tokenizer import special_id
 
@@ -45,7 +46,7 @@ class Sampler:
         self.rng = np.random.default_rng([recipe.seed, stream])
         self.usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= FEWEST_QUESTIONS]
         self.encoded: dict[int, tuple[list[EncodedQuestion], Targets]] = {}
-        self.scaler = LengthScaler(tokenizer)
+        self.numbers = NumberTokens(tokenizer)
 
     def draw(self) -> Drawn:
         """The next step's data."""
@@ -54,7 +55,7 @@ class Sampler:
         shown = [self._picture(index) for index in chosen]
         depth = torch.stack([packed for packed, _, _ in shown])
         questions = [[(question, targets) for question in drawn] for _, drawn, targets in shown]
-        return Drawn(chosen, depth, like_lengths(questions, recipe.buckets, special_id(self.tokenizer, "<pad>")))
+        return Drawn(chosen, depth, self._like_lengths(questions))
 
     def _picture(self, index: int) -> tuple[Tensor, list[EncodedQuestion], Targets]:
         recipe, rng = self.recipe, self.rng
@@ -67,7 +68,7 @@ class Sampler:
         else:
             if rng.random() < recipe.scaled_depth:
                 factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
-                scaled = [self.scaler.scaled(question, factor) for question in questions]
+                scaled = [scale_lengths(question, factor, self.numbers) for question in questions]
                 questions = [question for question in scaled if question is not None]
                 packed, targets = scale_depth(packed, factor), scaled_targets(targets, factor)
             if rng.random() < recipe.noisy_depth:
@@ -75,14 +76,12 @@ class Sampler:
         picked = rng.choice(len(questions), recipe.questions, replace=len(questions) < recipe.questions)
         return packed, sorted((questions[i] for i in picked), key=lambda question: len(question.ids)), targets
 
-
-def like_lengths(
-    questions: list[list[tuple[EncodedQuestion, Targets]]], buckets: int, pad_id: int
-) -> list[QuestionRows]:
-    """Each picture's questions, sorted by length, cut into as many batches; every batch holds all pictures."""
-    size = len(questions[0]) // buckets
-    cuts = [[of_picture[start : start + size] for of_picture in questions] for start in range(0, size * buckets, size)]
-    return [
-        collate_rows([question for part in cut for question, _ in part], [t for part in cut for _, t in part], pad_id)
-        for cut in cuts
-    ]
+    def _like_lengths(self, questions: list[list[tuple[EncodedQuestion, Targets]]]) -> list[QuestionRows]:
+        """Each picture's questions, in order of length, cut into as many batches; every batch holds all pictures."""
+        pad, buckets = special_id(self.tokenizer, "<pad>"), self.recipe.buckets
+        size = len(questions[0]) // buckets
+        batches = []
+        for start in range(0, size * buckets, size):
+            cut = [pair for of_picture in questions for pair in of_picture[start : start + size]]
+            batches.append(collate_rows([q for q, _ in cut], [t for _, t in cut], pad, self.numbers))
+        return batches

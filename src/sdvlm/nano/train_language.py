@@ -17,6 +17,7 @@ from sdvlm.nano.encode import FAMILIES
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, image_token_losses, naming_losses
+from sdvlm.nano.numbers import VALUES
 from sdvlm.nano.optimise import run_steps, save_whole
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
@@ -34,17 +35,20 @@ class Learner:
         self.vlm: Any = build_vlm(recipe.config, tokenizer)
         self.fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
         self.facts = FactsHead(recipe.config.text_width)
+        self.values = FactsHead(recipe.config.text_width, len(VALUES))
         self.vlm.model.language_model.set_attn_implementation(register_prefix_attention())
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules by the prefix of their weights' names."""
-        return {"vlm.": self.vlm, "fusion.": self.fusion, "facts.": self.facts}
+        return {"vlm.": self.vlm, "fusion.": self.fusion, "facts.": self.facts, "values.": self.values}
 
     def load(self, path: Path) -> None:
         """Take the weights that :meth:`save` wrote."""
         weights = load_file(path)
         for prefix, module in self.parts().items():
             own = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
+            if not own and module is self.values:
+                continue  # the second stage has no use for it
             missing, unexpected = module.load_state_dict(own, strict=False)
             if unexpected or [name for name in missing if name != "lm_head.weight"]:
                 raise ValueError(f"{path} does not fit: missing {missing}, unexpected {unexpected}")
@@ -107,19 +111,20 @@ def train_language(
         drawn = sampler.draw()
         with torch.autocast("cpu", torch.bfloat16):
             seen = features[drawn.indices].float()
-            losses = image_token_losses(learner.vlm, learner.fusion, seen, drawn.depth, drawn.batches, learner.facts)
-        answer, grounding, named, per_row = losses
+            losses = image_token_losses(
+                learner.vlm, learner.fusion, seen, drawn.depth, drawn.batches, learner.facts, learner.values
+            )
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         family_of = torch.cat([rows.family for rows in drawn.batches])
-        report = {"answer": float(answer.detach()), "ground": float(grounding.detach())}
-        report["facts"] = float(named.detach())
+        report = {name: float(getattr(losses, name).detach()) for name in ("answer", "grounding", "facts", "said")}
         for family, name in enumerate(FAMILIES):
-            of_family = per_row[family_of == family]
+            of_family = losses.per_row[family_of == family]
             report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
-        return answer + weight * (grounding + recipe.facts_weight * named), report
+        told = losses.grounding + recipe.facts_weight * losses.facts
+        return losses.answer + weight * told + recipe.said_weight * losses.said, report
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
-    modules += [learner.fusion, learner.facts]
+    modules += [learner.fusion, learner.facts, learner.values]
     for step, _ in run_steps(path.parent.name, recipe.steps, modules, recipe.lr, recipe, loss_of):
         if step % 500 == 0:
             learner.save(path.with_name("snapshot.safetensors"))
