@@ -189,8 +189,8 @@ def image_token_losses(
         named.append(of_names[1])
         before_last = out.hidden_states[len(model.layers) - 1]
         said.append(values.losses(before_last[batch.said_rows, batch.said_columns], batch.said))
-    means = (torch.cat(losses).mean() for losses in (answers, grounding, named, said))
-    return AnswerLosses(*means, torch.cat(per_row))
+    answer, attention, facts_of_names, numbers = (torch.cat(one).mean() for one in (answers, grounding, named, said))
+    return AnswerLosses(answer, attention, facts_of_names, numbers, torch.cat(per_row))
 
 
 def naming_losses(
