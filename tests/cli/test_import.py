@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_released_checkpoint_is_written_in_our_layout_and_reported(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:
-    code, out, _ = run(capsys, folder, tmp_path / "own", "--pooling", "boxes", "--json")
+    code, out, _ = run(capsys, folder, tmp_path / "own", "--mode", "aligned", "--json")
     report = json.loads(out)
     assert code == 0
     assert (report["out"], report["pooling"]) == (str(tmp_path / "own"), "boxes")
@@ -43,7 +43,7 @@ def test_bad_input_is_one_line_and_code_2(capsys: pytest.CaptureFixture[str], fo
     for arguments, message in (
         ((tmp_path / "nothing", tmp_path / "own"), "no official checkpoint at"),
         ((folder, folder), "is there already"),
-        ((folder, tmp_path / "own", "--pooling", "median"), "no pooling 'median'"),
+        ((folder, tmp_path / "own", "--mode", "median"), "no mode 'median'"),
     ):
         code, out, err = run(capsys, *arguments)
         assert (code, out) == (2, "")

@@ -12,9 +12,9 @@ import typer
 def import_(
     folder: Annotated[str, typer.Argument(help="Released checkpoint: a folder or hub id.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.", show_default=False)],
-    pooling: Annotated[
-        str, typer.Option(help="Where depth is pooled: unpadded as released, or boxes, over what each token sees.")
-    ] = "unpadded",
+    mode: Annotated[
+        str, typer.Option(help="official: depth pooled as released; aligned: over what each token sees.")
+    ] = "official",
     base: Annotated[
         str | None,
         typer.Option(help="Base of an adapter folder; default: the one it names.", show_default=False),
@@ -28,12 +28,16 @@ def import_(
     """
     from transformers.utils.logging import disable_progress_bar
 
+    from sdvlm.models.load import MODES
     from sdvlm.models.official import import_official
+    from sdvlm.types import SdvlmError
 
+    if mode not in MODES:
+        raise SdvlmError(f"no mode {mode!r}; choose one of {', '.join(MODES)}")
     if Path(folder).is_dir():
         disable_progress_bar()
     hub: dict[str, Any] = {} if revision is None else {"revision": revision}
-    report = import_official(folder, out, pooling, base=base, **hub)
+    report = import_official(folder, out, MODES[mode], base=base, **hub)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
         return

@@ -117,10 +117,11 @@ def _config(model: str) -> dict[str, Any]:
 
 
 def _dtype(model: str, place: torch.device) -> dict[str, Any]:
-    """float16 that is to run on a CPU is loaded as float32: no CPU is quick at it, and rounding changes answers."""
+    """float16, or what is not said, is loaded as float32 to run on a CPU: none is quick at it, and rounding changes
+    answers."""
     values = _config(model)
     stored = values.get("dtype") or values.get("torch_dtype")
-    return {"dtype": torch.float32} if place.type == "cpu" and stored in ("float16", torch.float16) else {}
+    return {"dtype": torch.float32} if place.type == "cpu" and stored in (None, "float16", torch.float16) else {}
 
 
 def _may_be_hub_id(model: str) -> bool:
