@@ -12,7 +12,7 @@ from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses, naming_losses
-from sdvlm.nano.numbers import VALUES, NumberTokens
+from sdvlm.nano.numbers import NumberTokens, ValuesHead
 from sdvlm.nano.prefix_attention import register
 
 
@@ -38,8 +38,8 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
     return total / asked, torch.stack(grounding).mean()
 
 
-def read_outs(config: NanoConfig) -> tuple[FactsHead, FactsHead]:
-    return FactsHead(config.text_width), FactsHead(config.text_width, len(VALUES))
+def read_outs(config: NanoConfig) -> tuple[FactsHead, ValuesHead]:
+    return FactsHead(config.text_width), ValuesHead(config.text_width)
 
 
 def test_losses_and_gradients_equal_those_of_separate_samples(

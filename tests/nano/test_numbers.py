@@ -3,7 +3,7 @@ import math
 import torch
 from tokenizers import Tokenizer
 
-from sdvlm.nano.numbers import NumberTokens
+from sdvlm.nano.numbers import VALUES, NumberTokens, ValuesHead
 
 MARK = "<assistant>"
 
@@ -34,3 +34,20 @@ def test_points_are_coordinates_and_several_numbers_each_have_their_own(tokenize
     columns, values = numbers.targets(*encode(tokenizer, "How many?", "3"))
     assert columns == []
     assert values.shape == (0, 2)
+
+
+def test_a_number_is_told_as_the_bins_around_it() -> None:
+    head = ValuesHead(8)
+    torch.nn.init.zeros_(head.read.weight)
+    lengths = VALUES["log_length"][2]
+    low, high, _ = VALUES["log_length"]
+    at_a_bin = low + 5 * (high - low) / (lengths - 1)
+    with torch.no_grad():
+        head.read.bias.zero_()
+        head.read.bias[5] = 20.0
+    said = torch.tensor([[at_a_bin, torch.nan], [torch.nan, 0.5]])
+    losses = head.losses(torch.randn(2, 8), said)
+    assert float(losses[0].detach()) < 1e-4  # sure of the right bin
+    torch.testing.assert_close(losses[1], torch.tensor(math.log(VALUES["coordinate"][2])))  # knows nothing of the point
+    beside = torch.tensor([[at_a_bin + 0.5 * (high - low) / (lengths - 1), torch.nan]])
+    torch.testing.assert_close(head.losses(torch.randn(1, 8), beside), torch.tensor([10.0]), atol=1e-3, rtol=0)

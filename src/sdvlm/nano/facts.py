@@ -67,17 +67,12 @@ def scale_facts(facts: Tensor, factor: float) -> Tensor:
 
 
 class FactsHead(nn.Module):
-    """Linear read-out of what a state knows: of the facts from a name's, or of other quantities.
+    """Linear read-out of the facts from a name's state."""
 
-    Args:
-        width: of the states.
-        outputs: F, how many quantities.
-    """
-
-    def __init__(self, width: int, outputs: int = len(FACTS)) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.read = nn.Linear(width, outputs)
+        self.read = nn.Linear(width, len(FACTS))
 
     def losses(self, states: Tensor, facts: Tensor) -> Tensor:
         """(K,) smooth L1 of every fact that is known. ``states``: (M, D); ``facts``: (M, F), NaN where unknown."""

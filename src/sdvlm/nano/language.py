@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.grounding import grounding_loss
-from sdvlm.nano.numbers import NumberTokens
+from sdvlm.nano.numbers import NumberTokens, ValuesHead
 
 if TYPE_CHECKING:
     from transformers import LlamaModel, LlavaForConditionalGeneration
@@ -161,7 +161,7 @@ def image_token_losses(
     packed_depth: Tensor,
     batches: list[QuestionRows],
     facts: FactsHead,
-    values: FactsHead,
+    values: ValuesHead,
 ) -> AnswerLosses:
     """Losses of answers, grounding and read-outs, given the tower's features.
 

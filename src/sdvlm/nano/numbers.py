@@ -1,8 +1,9 @@
 """Numbers in token ids, as the templates write them: ``1.84 m``, ``1.84 meters``, ``(0.72,0.28)``; a digit is a token.
 
 An answer's number is told to training twice: as digits, one after another, and as a value, read off the states that are
-about to say those digits (``ValueTargets``). The value teaches the model to bring the number to where it is said; the
-digits alone teach that only once they are right, which takes many times longer.
+about to say those digits (``ValuesHead``). The value teaches the model to bring the number to where it is said; the
+digits alone teach that only once they are right, which takes many times longer. The value is told as a bin among many,
+not as one number: a state that only holds a number along one direction is far from the sharp edges between digits.
 """
 
 from __future__ import annotations
@@ -12,12 +13,36 @@ import re
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["VALUES", "NumberTokens"]
+__all__ = ["VALUES", "NumberTokens", "ValuesHead"]
 
-VALUES = ("log_length", "coordinate")
-"""what is read off a state that says a number: log of metres, or the image coordinate 0..1"""
+VALUES = {"log_length": (math.log(0.05), math.log(10.0), 64), "coordinate": (0.0, 1.0, 32)}
+"""what a number may be, log of metres or image coordinate: middle of its first and of its last bin, and how many"""
+
+
+class ValuesHead(nn.Module):
+    """Linear read-out of the number that a state is about to say, as a bin.
+
+    Args:
+        width: of the states.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.read = nn.Linear(width, sum(bins for _, _, bins in VALUES.values()))
+
+    def losses(self, states: Tensor, said: Tensor) -> Tensor:
+        """(K,) cross-entropy of every number that is known. ``states``: (M, D); ``said``: (M, 2), NaN where unknown."""
+        logits = self.read(self.norm(states.float())).split([bins for _, _, bins in VALUES.values()], dim=-1)
+        found = []
+        for kind, (low, high, bins) in enumerate(VALUES.values()):
+            known = ~said[:, kind].isnan()
+            place = ((said[known, kind] - low) / (high - low) * (bins - 1)).clamp(0, bins - 1)
+            share = nn.functional.relu(1 - (place[:, None] - torch.arange(bins, device=place.device)).abs())
+            found.append(-(share * logits[kind][known].log_softmax(-1)).sum(-1))
+        return torch.cat(found)
 
 
 class NumberTokens:

@@ -63,5 +63,5 @@ class Recipe:
     """weight of the facts loss beside the grounding loss"""
     grounding_weight: float = 1.0
     """weight of the grounding loss at the start of the third stage; falls to a tenth of it over training"""
-    said_weight: float = 2.0
+    said_weight: float = 1.0
     """weight of the loss of the values read off the states that say numbers"""

@@ -17,7 +17,7 @@ from sdvlm.nano.encode import FAMILIES
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, image_token_losses, naming_losses
-from sdvlm.nano.numbers import VALUES
+from sdvlm.nano.numbers import ValuesHead
 from sdvlm.nano.optimise import run_steps, save_whole
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
@@ -35,7 +35,7 @@ class Learner:
         self.vlm: Any = build_vlm(recipe.config, tokenizer)
         self.fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
         self.facts = FactsHead(recipe.config.text_width)
-        self.values = FactsHead(recipe.config.text_width, len(VALUES))
+        self.values = ValuesHead(recipe.config.text_width)
         self.vlm.model.language_model.set_attn_implementation(register_prefix_attention())
 
     def parts(self) -> dict[str, nn.Module]:
