@@ -49,7 +49,7 @@ def encode_frame(frame: NanoFrame, tokenizer: Tokenizer) -> tuple[list[EncodedQu
         ids = [user, *text.ids, assistant, *answer, end]
         family = FAMILIES.index(QuestionType(question["type"]))
         encoded.append(EncodedQuestion(ids, 1 + len(text.ids), mentions, family))
-    return encoded, Targets(torch.stack(targets), torch.from_numpy(np.stack(facts)))
+    return encoded, Targets(torch.stack(targets).half(), torch.from_numpy(np.stack(facts)))
 
 
 def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:

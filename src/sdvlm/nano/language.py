@@ -62,7 +62,7 @@ class Targets:
     """What the names of one picture should find: for each of K named sets of objects, "nothing" first.
 
     Args:
-        attention: (K, 5, 1 + N) from ``grounding_targets``.
+        attention: (K, 5, 1 + N) from ``grounding_targets``, float16, as all pictures' are kept in memory.
         facts: (K, F) from ``object_facts``.
     """
 
@@ -115,7 +115,7 @@ def collate_rows(
         for column, target in question.mentions:
             rows.append(row)
             columns.append(column)
-            chosen.append(of_picture.attention[target])
+            chosen.append(of_picture.attention[target].float())
             facts.append(of_picture.facts[target])
         where, values = numbers.targets(question.ids, question.answer_start)
         said_rows += [row] * len(where)
