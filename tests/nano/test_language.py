@@ -11,14 +11,14 @@ from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.language import GROUNDING_LAYER, collate_rows, image_token_losses, naming_losses
+from sdvlm.nano.language import FETCHING_LAYER, GROUNDING_LAYER, collate_rows, image_token_losses, naming_losses
 from sdvlm.nano.numbers import NumberTokens, ValuesHead
 from sdvlm.nano.prefix_attention import register
 
 
 def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Tensor, depth: Tensor, rows, per_picture):
     """Every question as a sequence of its own, eager attention, weights read from the model's own output."""
-    total, asked, grounding = 0.0, 0, []
+    total, asked, grounding, fetching = 0.0, 0, [], []
     for row in range(len(rows.ids)):
         picture = row // per_picture
         image = vlm.model.multi_modal_projector(features[picture])
@@ -35,7 +35,11 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
             column = 1 + len(image) + rows.columns[index]
             attention = out.attentions[GROUNDING_LAYER][0, :5, column, : 1 + len(image)]
             grounding.append(-(rows.targets[index] * attention.log()).sum(-1).mean())
-    return total / asked, torch.stack(grounding).mean()
+        for index in (rows.said_rows == row).nonzero().flatten():
+            column = 1 + len(image) + rows.said_columns[index]
+            attention = out.attentions[FETCHING_LAYER][0, :2, column, 1 + len(image) :]
+            fetching.append(-attention[[0, 1], rows.said_of[index]].log().mean())
+    return total / asked, torch.stack(grounding).mean(), torch.stack(fetching).mean()
 
 
 def read_outs(config: NanoConfig) -> tuple[FactsHead, ValuesHead]:
@@ -60,7 +64,7 @@ def test_losses_and_gradients_equal_those_of_separate_samples(
 
     vlm.model.language_model.set_attn_implementation(register())
     losses = image_token_losses(vlm, fusion, features, depth, [rows], *read_outs(config))
-    fast = losses.answer, losses.grounding
+    fast = losses.answer, losses.grounding, losses.fetching
     fast_grads = torch.autograd.grad(sum(fast), parameters)
     vlm.model.language_model.set_attn_implementation("eager")
     slow = separate_losses(vlm, fusion, features, depth, rows, 4)
@@ -98,3 +102,22 @@ def test_the_naming_losses_are_those_of_the_whole_model(
     found = naming_losses(vlm, fusion, features, depth, [rows], facts)
     torch.testing.assert_close(found, (whole.grounding, whole.facts))
     assert len(vlm.model.language_model.layers) == config.text_layers  # the model itself was not cut
+
+
+def test_numbers_are_about_the_names_that_the_question_asks_of(tokenizer: Tokenizer, frames: list[NanoFrame]) -> None:
+    numbers, seen = NumberTokens(tokenizer), set()
+    for frame in frames:
+        encoded, of_picture = encode_frame(frame, tokenizer)
+        for question, tokens in zip(frame.questions, encoded, strict=True):
+            rows = collate_rows([tokens], [of_picture], tokenizer.token_to_id("<pad>"), numbers)
+            columns = [column for column, _ in tokens.mentions]
+            found = [tuple(columns.index(int(c)) for c in pair) for pair in rows.said_of[::4]]
+            if question["type"] == "refer_obj_estimation":  # the first name is the reference
+                assert found == [(index + 1, index + 1) for index in range(len(question["names"]) - 1)]
+            elif question["template"].startswith("absolute_distance/pair"):
+                assert found == [(0, 1)]
+            else:
+                assert set(found) <= {(0, 0)}
+            if found:
+                seen.add(question["type"])
+    assert {"refer_obj_estimation", "absolute_distance", "scale_estimation", "position"} <= seen

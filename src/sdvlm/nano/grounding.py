@@ -18,7 +18,7 @@ from sdvlm.nano.prefix_attention import prefix_layer
 if TYPE_CHECKING:
     from transformers import Cache, LlamaModel
 
-__all__ = ["GROUNDING_HEADS", "grounding_loss", "grounding_targets"]
+__all__ = ["GROUNDING_HEADS", "attention_log_shares", "fetching_loss", "grounding_loss", "grounding_targets"]
 
 GROUNDING_HEADS = ("whole", "top", "bottom", "left", "right")
 """what the first heads of the grounding layer are told to look at"""
@@ -59,21 +59,54 @@ def grounding_loss(
     """Cross-entropy between the supervised heads' attention and where they should look.
 
     Args:
-        model: the language model.
-        layer: index of the supervised layer.
-        hidden: (R, L, D) input of that layer for R question rows; rows of one picture lie together.
-        cache: keys of the B pictures' prefixes, P tokens each.
-        rows, columns: (M,) which row and which token of it names something.
+        model, layer, hidden, cache, rows, columns: see :func:`attention_log_shares`; M tokens that name something.
         targets: (M, 5, P) from :func:`grounding_targets`.
 
     Returns:
         (M, 5) cross-entropy of each head for each mention.
     """
+    shares = attention_log_shares(model, layer, hidden, cache, rows, columns, targets.shape[1])
+    return -(targets * shares[..., : targets.shape[2]]).sum(-1)
+
+
+def fetching_loss(
+    model: LlamaModel, layer: int, hidden: Tensor, cache: Cache, rows: Tensor, columns: Tensor, names: Tensor
+) -> Tensor:
+    """Cross-entropy between the attention of tokens that say a number and the names that the number is about.
+
+    Args:
+        model, layer, hidden, cache, rows, columns: see :func:`attention_log_shares`; M tokens that say a number.
+        names: (M, H) column of the name that each of the first H heads should look at.
+
+    Returns:
+        (M, H) cross-entropy.
+    """
+    shares = attention_log_shares(model, layer, hidden, cache, rows, columns, names.shape[1])
+    prefix = prefix_layer(cache, layer)[0].shape[2]
+    return -shares.gather(-1, prefix + names[..., None])[..., 0]
+
+
+def attention_log_shares(
+    model: LlamaModel, layer: int, hidden: Tensor, cache: Cache, rows: Tensor, columns: Tensor, heads: int
+) -> Tensor:
+    """Log of the attention of some tokens to the picture's prefix and to their own row.
+
+    Args:
+        model: the language model.
+        layer: index of the layer.
+        hidden: (R, L, D) input of that layer for R question rows; rows of one picture lie together.
+        cache: keys of the B pictures' prefixes, P tokens each.
+        rows, columns: (M,) which row and which token of it.
+        heads: H, the first ones.
+
+    Returns:
+        (M, H, P + L), -inf on tokens that come later.
+    """
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
     block: Any = model.layers[layer]
     attention, keys_of_prefix = block.self_attn, prefix_layer(cache, layer)[0]
-    heads, (pictures, _, prefix, width) = targets.shape[1], keys_of_prefix.shape
+    pictures, _, prefix, width = keys_of_prefix.shape
     state = block.input_layernorm(hidden)
     positions = prefix + torch.arange(state.shape[1], device=state.device)[None]
     cos, sin = model.rotary_emb(state, positions)
@@ -81,12 +114,11 @@ def grounding_loss(
     query, key = (
         project(state).view(shape).transpose(1, 2)[:, :heads] for project in (attention.q_proj, attention.k_proj)
     )
-    query, key = apply_rotary_pos_emb(query, key, cos, sin)  # [R, 5, L, w]
-    asked = query[rows, :, columns].float()  # [M, 5, w]
-    far = keys_of_prefix[rows // (len(state) // pictures), :heads].float()  # [M, 5, P, w]
-    near = key[rows].float()  # [M, 5, L, w]
+    query, key = apply_rotary_pos_emb(query, key, cos, sin)  # [R, H, L, w]
+    asked = query[rows, :, columns].float()  # [M, H, w]
+    far = keys_of_prefix[rows // (len(state) // pictures), :heads].float()  # [M, H, P, w]
+    near = key[rows].float()  # [M, H, L, w]
     seen = torch.arange(near.shape[2], device=near.device) <= columns[:, None]
     scores = [torch.einsum("mhw,mhpw->mhp", asked, keys) * attention.scaling for keys in (far, near)]
     scores[1] = scores[1].masked_fill(~seen[:, None], -torch.inf)
-    log_share = torch.cat(scores, dim=-1).log_softmax(-1)[..., :prefix]
-    return -(targets * log_share).sum(-1)
+    return torch.cat(scores, dim=-1).log_softmax(-1)

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdvlm.data.schema import QuestionType
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.nano.facts import FactsHead
-from sdvlm.nano.grounding import grounding_loss
+from sdvlm.nano.grounding import fetching_loss, grounding_loss
 from sdvlm.nano.numbers import NumberTokens, ValuesHead
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ __all__ = [
     "naming_losses",
 ]
 
+FETCHING_LAYER = 2
+"""layer whose first heads are told to fetch, for a number that is being said, what the names know that it is about"""
 GROUNDING_LAYER = 1
 """layer whose first heads are supervised: by then a name's last token knows its colour word"""
 
@@ -83,6 +86,7 @@ class QuestionRows:
         facts: (M, F) facts of what is named, NaN where unknown.
         said_rows, said_columns: (V,) long, the tokens that predict a token of a number of the answer.
         said: (V, 2) the number, see ``numbers.VALUES``.
+        said_of: (V, 2) long, columns of the names that the number is about: one twice, or two.
     """
 
     ids: Tensor
@@ -95,6 +99,7 @@ class QuestionRows:
     said_rows: Tensor
     said_columns: Tensor
     said: Tensor
+    said_of: Tensor
 
 
 def collate_rows(
@@ -107,7 +112,7 @@ def collate_rows(
     rows, columns, chosen, facts = [], [], [], []
     said_rows: list[int] = []
     said_columns: list[int] = []
-    said = []
+    said, said_of = [], []
     for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
         tokens = torch.tensor(question.ids)
         ids[row, : len(tokens)] = tokens
@@ -121,6 +126,7 @@ def collate_rows(
         said_rows += [row] * len(where)
         said_columns += where
         said.append(values)
+        said_of += [names_of_number(question, place // 4, len(where) // 4) for place in range(len(where))]
     return QuestionRows(
         ids=ids,
         labels=labels,
@@ -132,7 +138,26 @@ def collate_rows(
         said_rows=torch.tensor(said_rows, dtype=torch.long),
         said_columns=torch.tensor(said_columns, dtype=torch.long),
         said=torch.cat(said),
+        said_of=torch.tensor(said_of, dtype=torch.long).view(-1, 2),
     )
+
+
+def names_of_number(question: EncodedQuestion, index: int, count: int) -> tuple[int, int]:
+    """Columns of the two names that the answer's number ``index`` of ``count`` is about; the same twice for one.
+
+    A distance lies between two names; where one name more is given than numbers are asked, the first is the reference;
+    else all numbers are about the first name. Without a name it is the question's last token.
+    """
+    columns = [column for column, _ in question.mentions]
+    if not columns:
+        return question.answer_start - 1, question.answer_start - 1
+    if len(columns) == count + 1 and not _is_distance(question):
+        return columns[1 + index], columns[1 + index]
+    return columns[0], columns[-1]
+
+
+def _is_distance(question: EncodedQuestion) -> bool:
+    return tuple(QuestionType)[question.family] is QuestionType.ABSOLUTE_DISTANCE
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,7 @@ class AnswerLosses:
         grounding: of the names' attention.
         facts: of what is read off the names' states.
         said: of what is read off the states that say numbers.
+        fetching: of those states' attention to names.
         per_row: (R,) mean answer loss of each question in order, detached.
     """
 
@@ -151,6 +177,7 @@ class AnswerLosses:
     grounding: Tensor
     facts: Tensor
     said: Tensor
+    fetching: Tensor
     per_row: Tensor
 
 
@@ -175,7 +202,7 @@ def image_token_losses(
     """
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
-    answers, grounding, named, said, per_row = [], [], [], [], []
+    answers, grounding, named, said, fetching, per_row = [], [], [], [], [], []
     for batch in batches:
         out = _read_rows(model, batch, cache, 1 + features.shape[1])
         asked = batch.labels >= 0
@@ -189,8 +216,12 @@ def image_token_losses(
         named.append(of_names[1])
         before_last = out.hidden_states[len(model.layers) - 1]
         said.append(values.losses(before_last[batch.said_rows, batch.said_columns], batch.said))
-    answer, attention, facts_of_names, numbers = (torch.cat(one).mean() for one in (answers, grounding, named, said))
-    return AnswerLosses(answer, attention, facts_of_names, numbers, torch.cat(per_row))
+        where = batch.said_rows, batch.said_columns
+        fetching.append(
+            fetching_loss(model, FETCHING_LAYER, out.hidden_states[FETCHING_LAYER], cache, *where, batch.said_of)
+        )
+    losses = [torch.cat(one).mean() for one in (answers, grounding, named, said, fetching)]
+    return AnswerLosses(losses[0], losses[1], losses[2], losses[3], losses[4], torch.cat(per_row))
 
 
 def naming_losses(

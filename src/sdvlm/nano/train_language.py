@@ -116,11 +116,13 @@ def train_language(
             )
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         family_of = torch.cat([rows.family for rows in drawn.batches])
-        report = {name: float(getattr(losses, name).detach()) for name in ("answer", "grounding", "facts", "said")}
+        report = {
+            name: float(getattr(losses, name).detach()) for name in ("answer", "grounding", "facts", "said", "fetching")
+        }
         for family, name in enumerate(FAMILIES):
             of_family = losses.per_row[family_of == family]
             report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
-        told = losses.grounding + recipe.facts_weight * losses.facts
+        told = losses.grounding + losses.fetching + recipe.facts_weight * losses.facts
         return losses.answer + weight * told + recipe.said_weight * losses.said, report
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
