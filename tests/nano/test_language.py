@@ -35,10 +35,10 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
             column = 1 + len(image) + rows.columns[index]
             attention = out.attentions[GROUNDING_LAYER][0, :5, column, : 1 + len(image)]
             grounding.append(-(rows.targets[index] * attention.log()).sum(-1).mean())
-        for index in (rows.said_rows == row).nonzero().flatten():
-            column = 1 + len(image) + rows.said_columns[index]
-            attention = out.attentions[FETCHING_LAYER][0, :2, column, 1 + len(image) :]
-            fetching.append(-attention[[0, 1], rows.said_of[index]].log().mean())
+        for index in (rows.fetch_rows == row).nonzero().flatten():
+            column = 1 + len(image) + rows.fetch_columns[index]
+            attention = out.attentions[FETCHING_LAYER][0, :3, column, 1 + len(image) :]
+            fetching.append(-attention[[0, 1, 2], rows.fetch_of[index]].log().mean())
     return total / asked, torch.stack(grounding).mean(), torch.stack(fetching).mean()
 
 
@@ -104,20 +104,22 @@ def test_the_naming_losses_are_those_of_the_whole_model(
     assert len(vlm.model.language_model.layers) == config.text_layers  # the model itself was not cut
 
 
-def test_numbers_are_about_the_names_that_the_question_asks_of(tokenizer: Tokenizer, frames: list[NanoFrame]) -> None:
+def test_answers_are_about_the_names_that_the_question_asks_of(tokenizer: Tokenizer, frames: list[NanoFrame]) -> None:
     numbers, seen = NumberTokens(tokenizer), set()
     for frame in frames:
         encoded, of_picture = encode_frame(frame, tokenizer)
         for question, tokens in zip(frame.questions, encoded, strict=True):
             rows = collate_rows([tokens], [of_picture], tokenizer.token_to_id("<pad>"), numbers)
             columns = [column for column, _ in tokens.mentions]
-            found = [tuple(columns.index(int(c)) for c in pair) for pair in rows.said_of[::4]]
+            found = {tuple(columns.index(int(c)) for c in names) for names in rows.fetch_of}
             if question["type"] == "refer_obj_estimation":  # the first name is the reference
-                assert found == [(index + 1, index + 1) for index in range(len(question["names"]) - 1)]
-            elif question["template"].startswith("absolute_distance/pair"):
-                assert found == [(0, 1)]
+                assert found == {(index, index, index) for index in range(1, len(question["names"]))}
+            elif len(columns) == 3:
+                assert found == {(0, 1, 2)}
+            elif len(columns) == 2:
+                assert found == {(0, 1, 1)}
             else:
-                assert set(found) <= {(0, 0)}
-            if found:
-                seen.add(question["type"])
-    assert {"refer_obj_estimation", "absolute_distance", "scale_estimation", "position"} <= seen
+                assert found <= {(0, 0, 0)}
+            seen.add((question["type"], len(columns)))
+    wanted = {("refer_obj_estimation", 2), ("absolute_distance", 2), ("scale_compare", 2), ("position", 1)}
+    assert wanted <= seen

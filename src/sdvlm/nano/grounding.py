@@ -72,10 +72,10 @@ def grounding_loss(
 def fetching_loss(
     model: LlamaModel, layer: int, hidden: Tensor, cache: Cache, rows: Tensor, columns: Tensor, names: Tensor
 ) -> Tensor:
-    """Cross-entropy between the attention of tokens that say a number and the names that the number is about.
+    """Cross-entropy between the attention of tokens of an answer and the names that they are about.
 
     Args:
-        model, layer, hidden, cache, rows, columns: see :func:`attention_log_shares`; M tokens that say a number.
+        model, layer, hidden, cache, rows, columns: see :func:`attention_log_shares`; M tokens of answers.
         names: (M, H) column of the name that each of the first H heads should look at.
 
     Returns:

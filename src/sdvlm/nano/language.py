@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 FETCHING_LAYER = 2
-"""layer whose first heads are told to fetch, for a number that is being said, what the names know that it is about"""
+"""layer whose first heads are told to fetch, for an answer or a number in it, what the names know that it is about"""
 GROUNDING_LAYER = 1
 """layer whose first heads are supervised: by then a name's last token knows its colour word"""
 
@@ -86,7 +86,8 @@ class QuestionRows:
         facts: (M, F) facts of what is named, NaN where unknown.
         said_rows, said_columns: (V,) long, the tokens that predict a token of a number of the answer.
         said: (V, 2) the number, see ``numbers.VALUES``.
-        said_of: (V, 2) long, columns of the names that the number is about: one twice, or two.
+        fetch_rows, fetch_columns: (W,) long, the tokens that begin an answer or say a number.
+        fetch_of: (W, 3) long, columns of the names that the answer or number is about, see ``names_asked``.
     """
 
     ids: Tensor
@@ -99,7 +100,9 @@ class QuestionRows:
     said_rows: Tensor
     said_columns: Tensor
     said: Tensor
-    said_of: Tensor
+    fetch_rows: Tensor
+    fetch_columns: Tensor
+    fetch_of: Tensor
 
 
 def collate_rows(
@@ -112,7 +115,7 @@ def collate_rows(
     rows, columns, chosen, facts = [], [], [], []
     said_rows: list[int] = []
     said_columns: list[int] = []
-    said, said_of = [], []
+    said, fetches = [], []
     for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
         tokens = torch.tensor(question.ids)
         ids[row, : len(tokens)] = tokens
@@ -126,7 +129,11 @@ def collate_rows(
         said_rows += [row] * len(where)
         said_columns += where
         said.append(values)
-        said_of += [names_of_number(question, place // 4, len(where) // 4) for place in range(len(where))]
+        if not where and question.mentions:
+            fetches.append((row, question.answer_start, *names_asked(question, 0, 0)))
+        for place, column in enumerate(where):
+            fetches.append((row, column, *names_asked(question, place // 4, len(where) // 4)))
+    fetch = torch.tensor(fetches, dtype=torch.long).view(-1, 5)
     return QuestionRows(
         ids=ids,
         labels=labels,
@@ -138,22 +145,26 @@ def collate_rows(
         said_rows=torch.tensor(said_rows, dtype=torch.long),
         said_columns=torch.tensor(said_columns, dtype=torch.long),
         said=torch.cat(said),
-        said_of=torch.tensor(said_of, dtype=torch.long).view(-1, 2),
+        fetch_rows=fetch[:, 0],
+        fetch_columns=fetch[:, 1],
+        fetch_of=fetch[:, 2:],
     )
 
 
-def names_of_number(question: EncodedQuestion, index: int, count: int) -> tuple[int, int]:
-    """Columns of the two names that the answer's number ``index`` of ``count`` is about; the same twice for one.
+def names_asked(question: EncodedQuestion, index: int, count: int) -> tuple[int, int, int]:
+    """Columns of the names, up to three, that the answer's number ``index`` of ``count`` is about; the last repeated.
 
-    A distance lies between two names; where one name more is given than numbers are asked, the first is the reference;
-    else all numbers are about the first name. Without a name it is the question's last token.
+    Where one name more is given than numbers are asked, the first is the reference and each number has its own name;
+    but a distance lies between both, as an answer without numbers (``count`` 0) is about all.
     """
     columns = [column for column, _ in question.mentions]
     if not columns:
-        return question.answer_start - 1, question.answer_start - 1
-    if len(columns) == count + 1 and not _is_distance(question):
-        return columns[1 + index], columns[1 + index]
-    return columns[0], columns[-1]
+        columns = [question.answer_start - 1]
+    elif count and len(columns) == count + 1 and not _is_distance(question):
+        columns = [columns[1 + index]]
+    last = columns[-1]
+    first, second, third = (*columns, last, last)[:3]
+    return first, second, third
 
 
 def _is_distance(question: EncodedQuestion) -> bool:
@@ -169,7 +180,7 @@ class AnswerLosses:
         grounding: of the names' attention.
         facts: of what is read off the names' states.
         said: of what is read off the states that say numbers.
-        fetching: of those states' attention to names.
+        fetching: of the attention of what begins an answer or says a number to the names it is about.
         per_row: (R,) mean answer loss of each question in order, detached.
     """
 
@@ -216,9 +227,9 @@ def image_token_losses(
         named.append(of_names[1])
         before_last = out.hidden_states[len(model.layers) - 1]
         said.append(values.losses(before_last[batch.said_rows, batch.said_columns], batch.said))
-        where = batch.said_rows, batch.said_columns
+        where = batch.fetch_rows, batch.fetch_columns
         fetching.append(
-            fetching_loss(model, FETCHING_LAYER, out.hidden_states[FETCHING_LAYER], cache, *where, batch.said_of)
+            fetching_loss(model, FETCHING_LAYER, out.hidden_states[FETCHING_LAYER], cache, *where, batch.fetch_of)
         )
     losses = [torch.cat(one).mean() for one in (answers, grounding, named, said, fetching)]
     return AnswerLosses(losses[0], losses[1], losses[2], losses[3], losses[4], torch.cat(per_row))

@@ -53,7 +53,7 @@ class Recipe:
     """share of the steps in which the learning rate rises; then it falls as a cosine to a fiftieth"""
     depth_dropout: float = 0.2
     """share of pictures shown without depth; 1 trains the control without depth"""
-    scaled_depth: float = 0.4
+    scaled_depth: float = 0.15
     """share of the pictures with depth whose depth and true lengths are scaled together"""
     largest_scale: float = 1.7
     """the scale is between this and one over this, log-uniform"""
