@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.types import Camera, DepthMap, RgbdFrame
@@ -42,22 +44,36 @@ class Given:
     def with_depth(self, processor: DepthProcessor) -> tuple[tuple[RgbdFrame, ...], list[DepthMap | None]]:
         """The pictures, and the depth that the model is to be given of each.
 
+        A model in the released mode gets pictures as they are stored, not turned by their EXIF orientation, unless an
+        estimator has seen them upright.
+
         Raises:
             SdvlmError: a file's depth has another size than the picture, and the model cannot take that.
         """
+        released = processor.fusion is not None and processor.fusion.pooling == "unpadded"
+        frames = self._as_stored() if released else self.frames
         if self.source == "none":
-            return self.frames, [None] * len(self.frames)
+            return frames, [None] * len(frames)
         if self.source == "auto":
-            return self.frames, [processor.own_depth(frame) for frame in self.frames]
-        any_size = processor.fusion is not None and processor.fusion.pooling == "unpadded"
-        if self.read is not None and any_size:
-            return self.frames, [self.read]
+            return frames, [processor.own_depth(frame) for frame in frames]
+        if self.read is not None and released:
+            return frames, [self.read]
         if self.read is not None and self.read.size != self.frames[0].size:
             from sdvlm.depth.frame import load_rgbd
 
             frame = load_rgbd(self.images[0], Path(self.source), self.frames[0].camera, **self.reading)
             return (frame,), [frame.depth]
         return self.frames, [frame.depth for frame in self.frames]
+
+    def _as_stored(self) -> tuple[RgbdFrame, ...]:
+        """The pictures without EXIF turning; without the camera and the depth of an upright one where that matters."""
+        from sdvlm.depth.frame import load_image
+
+        stored = [load_image(path, upright=False) for path in self.images]
+        return tuple(
+            frame if np.array_equal(frame.image, image) else replace(frame, image=image, depth=None, camera=None)
+            for frame, image in zip(self.frames, stored, strict=True)
+        )
 
 
 def load_given(

@@ -22,13 +22,17 @@ _ASPECT_TOLERANCE = 0.02
 _log = logging.getLogger(__name__)
 
 
-def load_image(path: str | Path) -> NDArray[np.uint8]:
+def load_image(path: str | Path, upright: bool = True) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 sRGB, turned upright by its EXIF orientation. Transparency is dropped; grey becomes colour.
+
+    Args:
+        path: any picture Pillow reads.
+        upright: False leaves the pixels as they are stored, whatever the orientation, as the released SD-VLM code does.
 
     Raises:
         SdvlmError: missing, empty, damaged, too large, or a 16-bit or float picture (those hold depth, not colour).
     """
-    return _load_oriented(Path(path))[0]
+    return _load_oriented(Path(path), upright)[0]
 
 
 def load_rgbd(
@@ -88,8 +92,8 @@ def _fit_depth(depth: DepthMap, size: tuple[int, int], path: Path, *, resize_dep
     return resized
 
 
-def _load_oriented(path: Path) -> tuple[NDArray[np.uint8], bool]:
-    """The upright picture, and whether its EXIF orientation swapped width and height."""
+def _load_oriented(path: Path, upright: bool = True) -> tuple[NDArray[np.uint8], bool]:
+    """The picture, and whether turning it upright by its EXIF orientation swapped width and height."""
     if path.is_dir():
         raise SdvlmError(f"{path}: is a folder; give one picture")
     try:
@@ -100,9 +104,8 @@ def _load_oriented(path: Path) -> tuple[NDArray[np.uint8], bool]:
                     f"{path}: is {_bits(picture.mode)} greyscale, which looks like depth; give the colour picture"
                 )
             picture.load()
-            upright: Any = ImageOps.exif_transpose(picture)
-            turned = upright.size != picture.size
-            return np.array(upright.convert("RGB"), dtype=np.uint8), turned
+            seen: Any = ImageOps.exif_transpose(picture) if upright else picture
+            return np.array(seen.convert("RGB"), dtype=np.uint8), seen.size != picture.size
     except SdvlmError:
         raise
     except FileNotFoundError:

@@ -118,10 +118,12 @@ def _config(model: str) -> dict[str, Any]:
 
 def _dtype(model: str, place: torch.device) -> dict[str, Any]:
     """float16, or what is not said, is loaded as float32 to run on a CPU: none is quick at it, and rounding changes
-    answers."""
+    answers. A released model, imported or not, runs there in float32 whatever its config says."""
     values = _config(model)
     stored = values.get("dtype") or values.get("torch_dtype")
-    return {"dtype": torch.float32} if place.type == "cpu" and stored in (None, "float16", torch.float16) else {}
+    released = "mm_vision_tower" in values or values.get("conversation") is not None
+    exact = released or stored in (None, "float16", torch.float16)
+    return {"dtype": torch.float32} if place.type == "cpu" and exact else {}
 
 
 def _may_be_hub_id(model: str) -> bool:

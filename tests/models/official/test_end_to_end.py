@@ -108,11 +108,12 @@ def test_both_doors_recognise_it_and_an_import_answers_alike(
         assert [one.token_ids for one in sdvlm.ask(*again, frame, QUESTIONS, max_new_tokens=4)] == wanted
 
 
-def test_half_precision_weights_run_in_float32_on_a_cpu(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", ["float16", "bfloat16"])
+def test_half_precision_weights_run_in_float32_on_a_cpu(folder: Path, tmp_path: Path, said: str) -> None:
     half = tmp_path / "half"
     shutil.copytree(folder, half)
     config = json.loads((half / "config.json").read_text(encoding="utf-8"))
-    (half / "config.json").write_text(json.dumps({**config, "torch_dtype": "float16"}), encoding="utf-8")
+    (half / "config.json").write_text(json.dumps({**config, "torch_dtype": said}), encoding="utf-8")
     model, _ = sdvlm.load_model(str(half), device="cpu")
     assert model.dtype == torch.float32
 
@@ -159,6 +160,17 @@ def test_the_command_line_sends_raw_prompts_as_they_stand(
     assert [one["token_ids"] for one in document["answers"]] == [list(one.token_ids) for one in wanted]
     assert document["notes"] == [f"prompt 2 has no {MARK}: it was sent without the picture"]
     assert document["depth"]["kind"] == "disparity"
+
+
+def test_a_picture_with_an_orientation_is_seen_as_stored_in_official_mode_only(
+    capsys: pytest.CaptureFixture[str], folder: Path, frame: sdvlm.RgbdFrame, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(frame.image).save(tmp_path / "turned.png", exif=exif)
+    asked = (tmp_path / "turned.png", QUESTIONS[0], "--max-new-tokens", 1, "--model", folder, "--device", "cpu")
+    seen = [json.loads(ask_cli(capsys, *asked, "--mode", mode)[1])["image"] for mode in ("official", "aligned")]
+    assert [(one["width"], one["height"]) for one in seen] == [(80, 60), (60, 80)]
 
 
 def test_the_command_line_takes_measured_depth_of_another_size_in_official_mode_only(

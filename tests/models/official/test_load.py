@@ -310,3 +310,35 @@ def test_clip_features_are_the_recorded_ones() -> None:
                 features = model.vlm.get_image_features(pixels, return_dict=True)
             found = features.hidden_states[-2][0, 1:]
             np.testing.assert_allclose(found, arrays[f"image{index}/clip_features"], atol=2e-4)
+
+
+def apart(make: Make, scale: float, **config: object) -> Path:
+    """A checkpoint that carries a tower, and beside it the named folder with other weights for it."""
+    folder = make(f"apart{scale}", mm_vision_tower=f"tower{scale}", **config)
+    tower = folder.parent / f"tower{scale}"
+    tower.mkdir()
+    state = {name: scale * whole_state()[TOWER + name] for name in clip_shapes()}
+    write_files(tower, {"config.json": CLIP_CONFIG, "preprocessor_config.json": {"image_mean": [0.3, 0.2, 0.1]}})
+    write_weights(tower, state)
+    return folder
+
+
+def test_the_tower_of_the_named_folder_goes_before_the_carried_copy_unless_it_was_trained(make: Make) -> None:
+    name, carried = "embeddings.class_embedding", whole_state()[TOWER + "vision_model.embeddings.class_embedding"]
+    for scale, trained, factor in ((2.0, False, 2.0), (3.0, True, 1.0)):
+        folder = apart(make, scale, unfreeze_mm_vision_tower=trained)
+        tower = load_official(folder).vlm.model.vision_tower
+        assert torch.equal(tower.get_parameter(name), factor * carried)
+
+
+def test_pixels_are_made_as_the_tower_s_folder_says_before_the_checkpoint_s(make: Make) -> None:
+    folder = apart(make, 2.0, files={"preprocessor_config.json": {"image_mean": [0.5, 0.5, 0.5]}})
+    assert list(official_processor(folder).processor.image_processor.image_mean) == [0.3, 0.2, 0.1]
+
+
+def test_a_tower_beside_the_working_folder_is_found(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {name: value for name, value in whole_state().items() if not name.startswith(TOWER)}
+    folder = make(state=state)
+    write_weights(folder.parent / "tower", {name: whole_state()[TOWER + name] for name in clip_shapes()})
+    monkeypatch.chdir(folder)
+    assert same(load_official("."), load_official(folder))

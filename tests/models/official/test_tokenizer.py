@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sdvlm.models.llama_tokens import slow_llama_ids
 from sdvlm.models.official import import_official, load_official, official_processor
 from sdvlm.models.official.layout import open_official
 from sdvlm.models.official.sentencepiece import fast_tokenizer_json
@@ -123,3 +124,30 @@ def test_a_checkpoint_whose_tokenizer_cannot_be_had_is_refused(make: Make) -> No
 def _without_tokenizer(folder: Path) -> Path:
     (folder / "tokenizer.model").unlink()
     return folder
+
+
+def test_a_padding_token_that_is_no_piece_is_not_added(make: Make) -> None:
+    files = {"tokenizer_config.json": TOKENIZER_CONFIG | {"pad_token": "[PAD]"}}
+    official = open_official(make(files=files))
+    tokenizer = official_tokenizer(official)
+    assert (tokenizer.pad_token, len(tokenizer)) == ("<unk>", FULL + 1)
+    assert tokenizer.convert_ids_to_tokens(image_token_id(official)) == "<image>"
+
+
+def test_tokens_added_beside_a_sentencepiece_model_are_whole(make: Make) -> None:
+    added = {"added_tokens_decoder": {str(FULL): {"content": "<tree>", "special": False, "normalized": False}}}
+    files = {
+        "tokenizer_config.json": TOKENIZER_CONFIG | added,
+        "added_tokens.json": {"<tree>": FULL, "<low>": FULL + 1},
+    }
+    official = open_official(make(files=files))
+    tokenizer = official_tokenizer(official)
+    assert slow_llama_ids(tokenizer, "low<tree>tree<low>").count(FULL) == 1
+    assert slow_llama_ids(tokenizer, "low<tree>tree<low>")[-1] == FULL + 1
+    assert image_token_id(official) == FULL + 2
+
+
+def test_a_tokenizer_s_own_limit_does_not_cut_what_the_model_takes(make: Make) -> None:
+    files = {"tokenizer_config.json": TOKENIZER_CONFIG | {"model_max_length": 64}}
+    folder = make(files=files, tokenizer_model_max_length=...)
+    assert official_tokenizer(open_official(folder)).model_max_length == 512

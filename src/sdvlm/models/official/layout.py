@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from os import PathLike
@@ -111,6 +112,7 @@ def find_folder(place: str | PathLike[str], around: list[Path], download: bool =
     path = Path(place).expanduser()
     if not str(place):
         return None
+    around = [Path(os.path.abspath(folder)) for folder in around]
     for candidate in (path, *(folder / path for folder in around), *(folder / path.name for folder in around)):
         if candidate.is_dir():
             return candidate

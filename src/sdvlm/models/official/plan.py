@@ -22,7 +22,7 @@ from sdvlm.models.official.depth_network import depth_config, depth_source
 from sdvlm.models.official.language import llava_config
 from sdvlm.models.official.layout import OfficialFolder
 from sdvlm.models.official.tensors import Tensors
-from sdvlm.models.official.vision import Tower, find_tower
+from sdvlm.models.official.vision import CARRIED, Tower, find_tower
 
 __all__ = ["Move", "Plan", "make_plan"]
 
@@ -146,6 +146,7 @@ def _check(official: OfficialFolder, tower: Tower, moves: Iterable[Move]) -> lis
             misshapen.append(move.name)
     rest = [name for name in official.tensors.stored if name not in used["official"]]
     if tower.tensors is not official.tensors:
+        rest = [name for name in rest if not name.startswith(CARRIED)]  # the copy that the released loader passes over
         within = (name for name in tower.tensors.stored if name.startswith(tower.prefix))
         rest += [name for name in within if name not in used["tower"]]
     dropped = [name for name in rest if _DROPPED.fullmatch(name)]

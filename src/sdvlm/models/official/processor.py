@@ -75,7 +75,7 @@ def llava_processor(official: OfficialFolder, plan: Plan) -> LlavaProcessor:
 def _image_processor(official: OfficialFolder, plan: Plan) -> LlavaImageProcessorPil:
     """CLIP's preprocessing on the picture padded to a square with CLIP's mean colour (``llava/mm_utils.py``)."""
     side = int(plan.tower.config.image_size)  # type: ignore[arg-type]
-    places = [*official.places, *([plan.tower.folder] if plan.tower.folder is not None else [])]
+    places = [*([plan.tower.folder] if plan.tower.folder is not None else []), *official.places]  # as released
     found = next((one for place in places if (one := read_json(place / "preprocessor_config.json"))), {})
     size, crop = (_size(found.get(name), name, side) for name in ("size", "crop_size"))
     if (crop["height"], crop["width"]) != (side, side):

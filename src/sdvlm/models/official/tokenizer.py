@@ -42,13 +42,16 @@ def official_tokenizer(official: OfficialFolder) -> LlamaTokenizer:
     config = official.beside("tokenizer_config.json")
     told = (None if config is None else read_json(config)) or {}
     special = {name: _text(told.get(name)) or usual for name, usual in _SPECIAL.items()}
-    limit = official.config.get("tokenizer_model_max_length") or told.get("model_max_length")
+    known = {*vocab, *(one["content"] for one in values["added_tokens"])}
+    pad = _text(told.get("pad_token"))
+    limit = official.config.get("tokenizer_model_max_length")  # released code cuts there, nowhere else
+    limit = limit or max(told.get("model_max_length") or 0, official.config.get("max_position_embeddings") or 0) or None
     legacy = told.get("legacy") is not False  # an unset one is what the slow tokenizer takes for True
     tokenizer = LlamaTokenizer(
         vocab=vocab,
         merges=[tuple(one.split(" ")) if isinstance(one, str) else tuple(one) for one in values["model"]["merges"]],
         **special,
-        pad_token=_text(told.get("pad_token")) or special["unk_token"],  # as released code sets it
+        pad_token=pad if pad in known else special["unk_token"],  # as released code sets it
         add_bos_token=bool(told.get("add_bos_token", True)),
         add_eos_token=bool(told.get("add_eos_token", False)),
         legacy=legacy,
@@ -77,6 +80,7 @@ def _tokenizer_json(official: OfficialFolder) -> tuple[dict[str, Any], Path]:
         found = read_json(file) or {}
     elif (file := official.beside("tokenizer.model")) is not None:
         found = fast_tokenizer_json(file)
+        found["added_tokens"] += _added_beside(official, found["model"]["vocab"])
     else:
         places = " and ".join(str(place) for place in official.places)
         raise SdvlmError(f"no tokenizer.json and no tokenizer.model in {places}; copy it from the base model")
@@ -85,6 +89,17 @@ def _tokenizer_json(official: OfficialFolder) -> tuple[dict[str, Any], Path]:
         raise SdvlmError(f"{file} is no BPE tokenizer with byte pieces, as Llama's is; copy it from the base model")
     found.setdefault("added_tokens", [])
     return found, file
+
+
+def _added_beside(official: OfficialFolder, vocab: dict[str, int]) -> list[dict[str, Any]]:
+    """Tokens added to a ``tokenizer.model``: of ``tokenizer_config.json``, or ``added_tokens.json`` of older ones."""
+    config, older = official.beside("tokenizer_config.json"), official.beside("added_tokens.json")
+    told = (None if config is None else read_json(config)) or {}
+    found = [{**one, "id": int(index)} for index, one in (told.get("added_tokens_decoder") or {}).items()]
+    named = {one["content"] for one in found}
+    plain = (None if older is None else read_json(older)) or {}
+    found += [{"content": text, "id": int(index)} for text, index in plain.items() if text not in named]
+    return [one for one in found if one["content"] not in vocab]
 
 
 def _image_token(values: dict[str, Any], rows: int, file: Path) -> tuple[int, str | None]:

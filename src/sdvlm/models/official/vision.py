@@ -1,13 +1,15 @@
 """The CLIP tower of an official checkpoint: its sizes, and where its weights lie.
 
-``mm_vision_tower`` in the config names a folder or a hub id. A merged checkpoint carries the tower's weights too, and
-those are taken; the released loader reads the named place whatever the checkpoint holds.
+``mm_vision_tower`` in the config names a folder or a hub id. A merged checkpoint carries the tower's weights too. The
+released loader reads the named place whatever the checkpoint holds, unless the config says that the tower was trained
+(``unfreeze_mm_vision_tower``). So does this one where that folder is on this disk; else it takes what is carried.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +22,12 @@ from sdvlm.models.official.layout import OfficialFolder, find_folder
 from sdvlm.models.official.tensors import Stored, TensorFiles, Tensors, weight_files
 from sdvlm.types import SdvlmError
 
-__all__ = ["Tower", "find_tower"]
+__all__ = ["CARRIED", "Tower", "find_tower"]
 
 _log = logging.getLogger(__name__)
-_CARRIED = "model.vision_tower.vision_tower.vision_model."
+CARRIED = "model.vision_tower.vision_tower.vision_model."
+"""what the names of a tower begin with in a merged checkpoint"""
+
 _SEPARATE = "vision_model."
 _HEAD_WIDTH = 64  # of every released CLIP tower
 
@@ -52,12 +56,13 @@ def find_tower(official: OfficialFolder, **hub: Any) -> Tower:
         SdvlmError: the checkpoint does not carry its weights and the named place is not to be had, or holds no CLIP.
     """
     named = str(official.config["mm_vision_tower"])
-    around = [place for folder in official.places for place in (folder, folder.parent)]
-    carried = any(name.startswith(_CARRIED) for name in official.tensors.stored)
+    around = [place for folder in official.places for place in (folder, Path(os.path.abspath(folder)).parent)]
+    carried = any(name.startswith(CARRIED) for name in official.tensors.stored)
     here = find_folder(named, around, download=not carried, **hub)
     tensors: Tensors = official.tensors
-    prefix = _CARRIED
-    if not carried:
+    prefix = CARRIED
+    trained = bool(official.config.get("unfreeze_mm_vision_tower"))
+    if not carried or (not trained and here is not None and _has_weights(here)):
         if here is None:
             raise SdvlmError(
                 f"the checkpoint carries no CLIP weights and its tower '{named}' is not here; put that folder beside it"
@@ -69,6 +74,13 @@ def find_tower(official: OfficialFolder, **hub: Any) -> Tower:
     if told is None:
         _log.info("no config of the tower '%s' is here; its sizes are taken from its weights", named)
     return Tower(told or _inferred(inner, named), tensors, prefix, here)
+
+
+def _has_weights(folder: Path) -> bool:
+    try:
+        return bool(weight_files(folder))
+    except SdvlmError:
+        return False
 
 
 def _told(folder: Path) -> CLIPVisionConfig:
