@@ -105,6 +105,13 @@ def test_rows_that_could_not_be_judged_are_not_scored(predicted, judge_server, t
     assert len(server.requests) == 4  # the two that were judged were not asked again
 
 
+def test_equal_words_need_no_encoder(judged, run_json, monkeypatch):
+    same = json.dumps({"answer_in_meters": "the brown cabinet", "response_in_meters": "the brown cabinet"})
+    judged.write_text(json.dumps([*JUDGED, {"input": "?", "answer": same, "type": "position"}]))
+    monkeypatch.setattr("sdvlm.eval.text_similarity._PACKAGE", "no_such_package_of_weights")
+    assert run_json("score", judged, "--scorer", "official")["families"]["position"]["correct"] == 1
+
+
 def test_words_need_an_encoder_or_a_stated_stand_in(judged, run, run_json, monkeypatch):
     judged.write_text(json.dumps([*JUDGED, WORDS]))
     monkeypatch.setattr("sdvlm.eval.text_similarity._PACKAGE", "no_such_package_of_weights")

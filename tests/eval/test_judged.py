@@ -44,6 +44,7 @@ def lines(rows) -> str:
         (json.dumps(JUDGED, indent=2), "m"),
         (json.dumps([{"model": "m"}, *JUDGED[1:]]), "m"),
         (json.dumps(["no JSON", *JUDGED[1:]]), None),
+        (json.dumps([{"name": "m"}, *JUDGED[1:]]), None),
         (json.dumps(JUDGED[1:]), None),
         (lines(JUDGED), "m"),
         ("\ufeff" + json.dumps(JUDGED), "m"),
@@ -105,3 +106,9 @@ def test_what_is_no_file_of_text_is_told(tmp_path):
         read_scorable(tmp_path / "x.json")
     with pytest.raises(SdvlmError, match="no such file"):
         read_scorable(tmp_path / "y.json")
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path):
+    reply = "2\u2028m\x85 and\x0c no more"
+    (tmp_path / "x.jsonl").write_text(json.dumps({**OURS[0], "answer": reply}, ensure_ascii=False) + "\n" + lines(OURS))
+    assert read_scorable(tmp_path / "x.jsonl").predictions[0].reply == reply

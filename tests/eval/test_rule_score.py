@@ -363,3 +363,10 @@ def test_an_unknown_type_is_told():
 
 def test_every_family_is_in_the_table():
     assert {rule_score(*case, "").type for case in TABLE} == set(QuestionType)
+
+
+@pytest.mark.parametrize("kind", ["count", "width", "position"])
+def test_endless_digits_are_no_number(kind):
+    reference = {"count": "There are 4 chairs.", "width": "0.37 meters.", "position": "(0.72,0.28)."}[kind]
+    told = rule_score(kind, "How many chairs are there?", reference, "1" + "0" * 200_000)
+    assert (told.right, told.parsed) == (False, False)

@@ -83,3 +83,14 @@ def test_what_passes_by_each_scorer(kind, text, officially, strictly, read):
     assert official_verdict(kind, text, cosine).right == officially
     verdict = strict_verdict(kind, text)
     assert (verdict.right, verdict.parsed) == (strictly, read)
+
+
+@pytest.mark.parametrize("value", [{"your_mark": 1}, 1, True, ["x"]])
+def test_what_is_no_text_fails_officially_as_eval_takes_text_only(value):
+    assert not official_verdict(MARK, value).right
+    assert strict_verdict(MARK, value).right == isinstance(value, dict)
+
+
+def test_numbers_beyond_any_float_are_unread():
+    assert not strict_verdict(MARK, f'{{"your_mark": {10**400}}}').parsed
+    assert not strict_verdict(SIZE, sides(10**400, 1)).parsed

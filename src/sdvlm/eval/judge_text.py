@@ -11,6 +11,7 @@ import ast
 import json
 import operator
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ class JudgeTextError(ValueError):
 
 
 class UnsafeTextError(JudgeTextError):
-    """The text is a program: ``eval`` would run it."""
+    """The text is a program, or computes with what could fill the memory: ``eval`` would run it, we do not."""
 
 
 def parse_as_released(text: object) -> Any:
@@ -60,6 +61,8 @@ def parse_leniently(text: object) -> dict[str, Any]:
     Raises:
         JudgeTextError: no object is found.
     """
+    if isinstance(text, dict) and text:
+        return text
     if not isinstance(text, str):
         raise JudgeTextError("the judge gave no text")
     braces = text[text.find("{") : text.rfind("}") + 1] if "{" in text else ""
@@ -85,7 +88,9 @@ def _tree(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise JudgeTextError(f"the judge's text has {len(text)} characters; at most {_LONGEST} are read")
     try:
-        return ast.parse(text.lstrip(" \t"), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a stray backslash is none of the reader's business
+            return ast.parse(text.lstrip(" \t"), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise JudgeTextError(f"the judge's text is no expression: {error}") from error
 
@@ -112,7 +117,7 @@ def _compute(node: ast.expr, words: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = (_number(_compute(side, words)) for side in (node.left, node.right))
         if isinstance(node.op, ast.Pow) and (abs(right) > 64 or abs(left) > 1e4):
-            raise JudgeTextError("the judge's text raises to a power that is no length")
+            raise UnsafeTextError("the judge's text raises to a power that is no length")
         return _number(_OPERATORS[type(node.op)](left, right))
     if isinstance(node, ast.Name):
         if node.id in words:
@@ -124,5 +129,5 @@ def _compute(node: ast.expr, words: Mapping[str, Any]) -> Any:
 def _number(value: Any) -> Any:
     """Arithmetic is for numbers of a size that lengths can have; text and huge integers could fill the memory."""
     if not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > _BIGGEST):
-        raise JudgeTextError("the judge's text computes with something other than numbers of a usual size")
+        raise UnsafeTextError("the judge's text computes with something other than numbers of a usual size")
     return value

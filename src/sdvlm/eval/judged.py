@@ -20,6 +20,9 @@ from sdvlm.types import SdvlmError
 
 __all__ = ["JudgedAnswer", "Prediction", "Scorable", "read_scorable"]
 
+_OF_A_RECORD = {"type", "answer", "pred", "question"}
+"""what a record has and the header before it has not"""
+
 
 @dataclass(frozen=True)
 class JudgedAnswer:
@@ -28,12 +31,13 @@ class JudgedAnswer:
     Args:
         number: which record of the file it is, from 1; the header does not count.
         type: official type.
-        text: the judge's text; None where the call failed.
+        text: the judge's text; None where the call failed. Any other JSON value is kept as it is: the released script
+            cannot read one.
     """
 
     number: int
     type: QuestionType
-    text: str | None
+    text: object
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def _records(path: Path) -> tuple[object, list[tuple[int, dict[str, Any]]]]:
 
 def _lines(text: str, path: Path) -> list[Any]:
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -139,7 +143,7 @@ def _lines(text: str, path: Path) -> list[Any]:
 
 
 def _is_header(row: object) -> bool:
-    return isinstance(row, str) or (isinstance(row, dict) and "type" not in row and "model" in row)
+    return isinstance(row, str) or (isinstance(row, dict) and not _OF_A_RECORD & row.keys())
 
 
 def _is_judged(record: dict[str, Any]) -> bool:
@@ -154,10 +158,7 @@ def _type(record: dict[str, Any], number: int, path: Path) -> QuestionType:
 
 
 def _judged(record: dict[str, Any], number: int, path: Path) -> JudgedAnswer:
-    text = record["answer"]
-    if text is not None and not isinstance(text, str):
-        text = json.dumps(text)
-    return JudgedAnswer(number, _type(record, number, path), text)
+    return JudgedAnswer(number, _type(record, number, path), record["answer"])
 
 
 def _prediction(record: dict[str, Any], number: int, path: Path) -> Prediction:

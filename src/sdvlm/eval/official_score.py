@@ -48,7 +48,7 @@ class OfficialVerdict:
         return self.hits[0] == 1
 
 
-def text_pair(kind: QuestionType, text: str | None) -> tuple[str, str] | None:
+def text_pair(kind: QuestionType, text: object) -> tuple[str, str] | None:
     """Reference and response of a position given in words, which have to be compared by a sentence encoder."""
     if kind is QuestionType.POSITION:
         try:
@@ -60,7 +60,7 @@ def text_pair(kind: QuestionType, text: str | None) -> tuple[str, str] | None:
     return None
 
 
-def official_verdict(kind: QuestionType, text: str | None, cosine: float | None = None) -> OfficialVerdict:
+def official_verdict(kind: QuestionType, text: object, cosine: float | None = None) -> OfficialVerdict:
     """Count one judged answer as the released script does.
 
     Args:
@@ -106,7 +106,7 @@ def official_average(rates: Mapping[QuestionType, float]) -> float:
     return sum(ordered) / len(QuestionType)
 
 
-def _quantities(text: str | None) -> tuple[Any, Any]:
+def _quantities(text: object) -> tuple[Any, Any]:
     value = parse_as_released(text)
     return value["answer_in_meters"], value["response_in_meters"]
 

@@ -35,6 +35,7 @@ _STANDS = re.compile(
     r" (?:in|on|at|near|next|by|behind|under|against)\b",
     re.IGNORECASE,
 )
+_ENDLESS = re.compile(r"\d{60}")
 _PART = re.compile(r"\b(?:including|of which|such as|among them)\b")
 _IS_IT = re.compile(r"^\s*(?:is|are|does|do|can|would)\b.*\bthan\b", re.IGNORECASE | re.DOTALL)
 
@@ -73,7 +74,8 @@ def rule_score(kind: QuestionType | str, question: str, reference: str, reply: s
         SdvlmError: there is no such type.
     """
     family = official_type(kind)
-    truth, answer = _READERS[family](question, reference, reply)
+    endless = _ENDLESS.search(reply) is not None  # a model that repeats itself; no number is that long
+    truth, answer = _READERS[family](question, reference, "" if endless else reply)
     right = answer is not None and truth is not None and is_right(answer, truth)
     refused = answer is None and is_refusal(reply)
     return RuleOutcome(family, right, answer is not None and truth is not None, answer, truth, refused)

@@ -71,7 +71,7 @@ class ScoreReport:
             there.
         intervals: 95 % bootstrap intervals of ``average``, ``macro`` and ``micro``.
         counters: the released script's own tables, for ``official``.
-        text_similarity: what compared positions in words, where any were compared.
+        text_similarity: what compared positions in words, where any differed.
         notes: what a reader has to know about rows of this file.
     """
 
@@ -133,7 +133,7 @@ def score_judged(
         records: at least one, from :func:`~sdvlm.eval.judged.read_scorable`.
         scorer: ``official`` or ``strict``.
         similarity: compares positions in words for ``official``; by default all-MiniLM-L6-v2, loaded only where some
-            are to be compared.
+            differ. Equal words have cosine 1 by definition.
         seed: of the bootstrap.
 
     Raises:
@@ -145,9 +145,11 @@ def score_judged(
     if scorer == "strict":
         return _report(scorer, kinds, [strict_verdict(record.type, record.text) for record in records], seed)
     pairs = {index: pair for index, one in enumerate(records) if (pair := text_pair(one.type, one.text))}
+    same = {index: 1.0 for index, (one, other) in pairs.items() if one.strip() == other.strip()}
+    pairs = {index: pair for index, pair in pairs.items() if index not in same}
     if pairs and similarity is None:
         similarity = load_similarity()
-    cosines = dict(zip(pairs, similarity(list(pairs.values())), strict=True)) if pairs and similarity else {}
+    cosines = same | (dict(zip(pairs, similarity(list(pairs.values())), strict=True)) if pairs and similarity else {})
     verdicts = [official_verdict(one.type, one.text, cosines.get(index)) for index, one in enumerate(records)]
     notes = [f"row {one.number}: {told.note}" for one, told in zip(records, verdicts, strict=True) if told.note]
     return _report(

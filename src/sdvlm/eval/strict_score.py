@@ -31,7 +31,7 @@ class StrictVerdict:
 _UNREAD = StrictVerdict(False, False)
 
 
-def strict_verdict(kind: QuestionType, text: str | None) -> StrictVerdict:
+def strict_verdict(kind: QuestionType, text: object) -> StrictVerdict:
     """Score one judged answer by the corrected rules.
 
     Lengths pass below 1.25 times off, points when their coordinates are off by at most 0.1 on average, both up to
@@ -75,7 +75,10 @@ def _typed(kind: QuestionType, value: Any) -> TypedAnswer | None:
 def _number(item: Any, kind: AnswerKind) -> float | None:
     """A number, one in quotation marks, or one in words or with a unit."""
     if isinstance(item, int | float):
-        return float(item) if math.isfinite(item) else None
+        try:
+            return float(item) if math.isfinite(item) else None
+        except OverflowError:  # an integer of more than 308 digits
+            return None
     if not isinstance(item, str):
         return None
     try:
