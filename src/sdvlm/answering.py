@@ -21,8 +21,8 @@ NANO = "nano"
 """the name of the embedded model"""
 
 NANO_NOTE = (
-    "nano is a small model trained on procedural rooms only: its answers on photographs may be wrong, it knows no "
-    "object that those rooms do not hold, and the weights of this version do not use depth yet (see its model card)"
+    "nano is a small model trained on procedural rooms only: its answers on photographs may be wrong, and it knows no "
+    "object that those rooms do not hold (see its model card)"
 )
 
 _HOW_MANY = re.compile(r"\bhow many\b|\bnumber of\b|\bcount\b", re.IGNORECASE)

@@ -33,9 +33,9 @@ ABOUT_NANO = Section(
         "model of a few million parameters that runs on any CPU. Depth enters its image tokens as points in space.",
         "Nano was trained on rooms drawn by a program and on nothing else. It has never seen a photograph: on "
         "photographs its answers may be wrong, and it does not know objects that those rooms do not hold. It shows "
-        "how the parts work together; it is not a model to rely on. The weights of this version do not use depth yet: "
-        "its model card, in the package, gives the accuracy measured on rooms that it was not trained on, with depth "
-        "and with depth withheld.",
+        "how the parts work together; it is not a model to rely on. Its model card, in the package, gives the accuracy "
+        "measured on rooms that it was not trained on, with depth, with depth withheld and beside a twin trained "
+        "without depth.",
     ),
     warning=True,
 )
