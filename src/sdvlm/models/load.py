@@ -42,14 +42,17 @@ def load_from(
     """
     place = pick_device(device)
     vlm: DepthVLM
-    if _is_there(model) and is_official(model):
-        vlm = load_official(model, **_dtype(model, place))
-        processor = official_processor(model)
-    elif _is_there(model) and _config(model).get("model_type") not in (None, DepthVLMConfig.model_type):
-        vlm = DepthVLM.from_vlm(model, fusion=None, **_dtype(model, place))
+    there = _is_there(model)
+    released = there and is_official(model)
+    config = _config(model) if there else {}
+    dtype = _dtype(config, place)
+    if released:
+        vlm, processor = load_official(model, **dtype), official_processor(model)
+    elif config.get("model_type") not in (None, DepthVLMConfig.model_type):
+        vlm = DepthVLM.from_vlm(model, fusion=None, **dtype)
         processor = DepthProcessor.for_model(vlm, load_processor(model))
     else:
-        vlm, processor = DepthVLM.from_pretrained(model, **_dtype(model, place)), DepthProcessor.from_pretrained(model)
+        vlm, processor = DepthVLM.from_pretrained(model, **dtype), DepthProcessor.from_pretrained(model)
     module: Any = vlm
     module.to(place).eval()
     processor.device = str(place)
@@ -107,21 +110,20 @@ def _is_there(model: str) -> bool:
 
 
 def _config(model: str) -> dict[str, Any]:
-    """Plain values of config.json; empty where there is none: loading then says what is missing."""
+    """Plain values of config.json; empty for a folder that has none: loading then says what is missing."""
     folder = Path(model)
-    if not (folder / "config.json").is_file() and not (_is_there(model) and not folder.is_dir()):
+    if folder.is_dir() and not (folder / "config.json").is_file():
         return {}
     with checkpoint.readable_errors(model):
         values, _ = PreTrainedConfig.get_config_dict(model)
     return dict(values)
 
 
-def _dtype(model: str, place: torch.device) -> dict[str, Any]:
+def _dtype(config: dict[str, Any], place: torch.device) -> dict[str, Any]:
     """float16, or what is not said, is loaded as float32 to run on a CPU: none is quick at it, and rounding changes
     answers. A released model, imported or not, runs there in float32 whatever its config says."""
-    values = _config(model)
-    stored = values.get("dtype") or values.get("torch_dtype")
-    released = "mm_vision_tower" in values or values.get("conversation") is not None
+    stored = config.get("dtype") or config.get("torch_dtype")
+    released = "mm_vision_tower" in config or config.get("conversation") is not None
     exact = released or stored in (None, "float16", torch.float16)
     return {"dtype": torch.float32} if place.type == "cpu" and exact else {}
 

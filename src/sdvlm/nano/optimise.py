@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.nano.recipe import Recipe
 
-__all__ = ["run_steps", "save_whole", "schedule"]
+__all__ = ["Losses", "run_steps", "save_whole", "schedule"]
 
 log = logging.getLogger("sdvlm.nano.train")
 

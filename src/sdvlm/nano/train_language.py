@@ -18,7 +18,7 @@ from sdvlm.nano.facts import FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, image_token_losses, naming_losses
 from sdvlm.nano.numbers import ValuesHead
-from sdvlm.nano.optimise import run_steps, save_whole
+from sdvlm.nano.optimise import Losses, run_steps, save_whole
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.sampler import Sampler
@@ -64,6 +64,15 @@ class Learner:
         }
         save_whole(tensors, path)
 
+    def train(
+        self, name: str, path: Path, steps: int, lr: float, modules: list[nn.Module], recipe: Recipe, loss_of: Losses
+    ) -> None:
+        """Optimise modules and write all weights to ``path``, what there is every 500 steps beside it."""
+        for step, _ in run_steps(name, steps, modules, lr, recipe, loss_of):
+            if step % 500 == 0:
+                self.save(path.with_name(f"{path.stem}-snapshot.safetensors"))
+        self.save(path)
+
 
 def train_names(
     recipe: Recipe, path: Path, tower: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
@@ -89,12 +98,8 @@ def train_names(
     model = learner.vlm.model.language_model
     modules = [learner.vlm.model.multi_modal_projector, model.embed_tokens, *model.layers[: GROUNDING_LAYER + 1]]
     modules += [learner.fusion, learner.facts]
-    for step, _ in run_steps(
-        f"{path.parent.name} names", recipe.naming_steps, modules, recipe.naming_lr, recipe, loss_of
-    ):
-        if step % 500 == 0:
-            learner.save(path.with_name("names-snapshot.safetensors"))
-    learner.save(path)
+    name = f"{path.parent.name} names"
+    learner.train(name, path, recipe.naming_steps, recipe.naming_lr, modules, recipe, loss_of)
 
 
 def train_language(
@@ -127,10 +132,7 @@ def train_language(
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
     modules += [learner.fusion, learner.facts, learner.values]
-    for step, _ in run_steps(path.parent.name, recipe.steps, modules, recipe.lr, recipe, loss_of):
-        if step % 500 == 0:
-            learner.save(path.with_name("snapshot.safetensors"))
-    learner.save(path)
+    learner.train(path.parent.name, path, recipe.steps, recipe.lr, modules, recipe, loss_of)
 
 
 def _depth(frame: NanoFrame) -> Tensor:
