@@ -8,6 +8,7 @@ and is not asked about.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sdvlm.data.categories import may_be_called
@@ -45,12 +46,19 @@ class Names:
     placed: tuple[str, ...] = ()
 
 
-def name_objects(selection: Selection, config: NameConfig | None = None) -> dict[int, Names]:
+def name_objects(
+    selection: Selection, config: NameConfig | None = None, given: Mapping[int, str] | None = None
+) -> dict[int, Names]:
     """Distinguishing names of the kept objects, by instance id. Objects that have none are left out.
 
     The sets of candidates are all objects the frame sees, kept or not.
+
+    Args:
+        selection: what the frame sees.
+        config: how far apart position words must set objects.
+        given: names found and verified already (:mod:`sdvlm.data.reword`), by instance id; they come first.
     """
-    config = config or NameConfig()
+    config, given = config or NameConfig(), given or {}
     observation = selection.observation
     rivals: dict[str, tuple[ObservedObject, ...]] = {}
     named: dict[int, Names] = {}
@@ -69,6 +77,8 @@ def name_objects(selection: Selection, config: NameConfig | None = None) -> dict
         if not plain and color is not None and not placed:
             same_color = tuple(one for one in same_word if _may_be_colored(one, color))
             placed = [f"{place} {color} {word}" for place in _positions(seen, same_color, observation, config)]
+        if seen.id in given:
+            plain.insert(0, given[seen.id])
         if plain or placed:
             named[seen.id] = Names(tuple(plain), tuple(placed))
     return named

@@ -52,6 +52,7 @@ def ask_all(
     config: QuestionConfig | None = None,
     *,
     name_config: NameConfig | None = None,
+    given_names: Mapping[int, str] | None = None,
 ) -> list[QuestionSample]:
     """Different questions about one picture, at most ``config.per_frame``, the families by their weights.
 
@@ -60,12 +61,13 @@ def ask_all(
         rng: drawn from; nothing else is random.
         config: what to ask and how sure to be.
         name_config: how far apart position words must set objects.
+        given_names: names by instance id that a reworder found and verified; preferred to those made here.
 
     Returns:
         In random order. Fewer than asked for where the picture gives no more, none where it shows nothing to ask about.
     """
     config = config or QuestionConfig()
-    facts = collect_facts(selection, name_objects(selection, name_config), config.negative_categories)
+    facts = collect_facts(selection, name_objects(selection, name_config, given_names), config.negative_categories)
     facts = replace(facts, counts=_balance(facts.counts, rng))
     families = [family for family, weight in config.weights.items() if weight > 0]
     live = {families[index]: config.weights[families[index]] for index in rng.permutation(len(families))}

@@ -126,6 +126,8 @@ class QuestionSample:
         names: how each of ``objects`` is called; for questions about a category, that category alone.
         template: which phrasing was used, "type/topic/number".
         point: the point a "what is at (x, y)" question asks about, else None.
+        said_unit: unit the text states its lengths in; ``answer_typed`` holds metres whatever it is.
+        reasoning: chain of thought that leads to the answer, without repeating it; None where none was made.
     """
 
     question: str
@@ -136,3 +138,5 @@ class QuestionSample:
     names: tuple[str, ...]
     template: str
     point: tuple[float, float] | None = None
+    said_unit: str = "m"
+    reasoning: str | None = None
