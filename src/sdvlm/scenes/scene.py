@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdvlm.types import Box3D, Camera, RgbdFrame
 
-__all__ = ["Scene", "SceneFrame", "SceneMesh", "SceneObject"]
+__all__ = ["Scene", "SceneFrame", "SceneMesh", "SceneObject", "SkippedFrame"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,10 @@ class SceneFrame:
         T_world_cam: (4, 4) camera-to-world in the scene's (aligned) world frame.
         image_path: where the colour picture lies, None for a frame that exists only in memory.
         loader: reads the aligned RGB-D frame.
+        instances: reads (H, W) int32 instance ids of the picture's size, 0 = none; None: the source has no masks.
+        objects: boxes (world frame) where the source annotates single frames; None: those of the scene.
+        picture: reads the encoded picture (JPEG or PNG bytes) that decodes to exactly the image of :meth:`load`; None
+            if there is none, as when the picture was undistorted or rendered.
     """
 
     id: str
@@ -66,21 +71,53 @@ class SceneFrame:
     T_world_cam: NDArray[np.float64]
     loader: Callable[[], RgbdFrame]
     image_path: Path | None = None
+    instances: Callable[[], NDArray[np.int32]] | None = None
+    objects: tuple[SceneObject, ...] | None = None
+    picture: Callable[[], bytes] | None = None
 
     def load(self) -> RgbdFrame:
         """Image, depth (same size as the image) and camera of this frame."""
         return self.loader()
 
 
+@dataclass(frozen=True)
+class SkippedFrame:
+    """A frame that a scene's files mention and the scene leaves out.
+
+    Args:
+        frame_id: as the frame would have been called.
+        reason: one line.
+        expected: part of the format (ScanNet's poses of -inf); False: broken input (a NaN pose, a picture cut short).
+    """
+
+    frame_id: str
+    reason: str
+    expected: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Objects, frames and, where there is one, the mesh they were annotated on."""
+    """Objects, frames and, where there is one, the mesh they were annotated on.
+
+    Args:
+        id: unique within its source.
+        objects: what is annotated, boxes in the world frame.
+        frames: posed pictures.
+        mesh: the annotated surface, None where the source has none.
+        source: name of the layout it was read from.
+        skipped: frames left out, with reasons.
+        box_source: "annotated" boxes and meshes, or boxes "fitted" to the visible points of masks.
+        split: the official split the source puts the scene in, None if it states none.
+    """
 
     id: str
     objects: tuple[SceneObject, ...]
     frames: tuple[SceneFrame, ...]
     mesh: SceneMesh | None = None
     source: str = "unknown"
+    skipped: tuple[SkippedFrame, ...] = ()
+    box_source: Literal["annotated", "fitted"] = "annotated"
+    split: str | None = None
 
     def object(self, instance_id: int) -> SceneObject:
         """The object with that instance id.
