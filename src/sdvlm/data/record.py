@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sdvlm.data.encode import picture_header
 from sdvlm.data.observe import ObservedObject
 from sdvlm.data.schema import QuestionSample
 from sdvlm.types import Box3D, Camera, SdvlmError
@@ -86,7 +87,7 @@ class FrameRecord:
         scene_id: scene, unique in the data set; splits are made by it.
         frame_id: frame, unique in the scene.
         image_id: picture, unique in the data set.
-        picture: the picture, encoded (JPEG or PNG).
+        picture: the picture, encoded: JPEG or PNG, RGB, upright (:func:`sdvlm.data.encode.plain_picture` makes it so).
         size: width, height in pixels.
         depth_png: 16-bit PNG of ``size``, millimetres along the optical axis, 0 unknown; None where there is none.
         camera: intrinsics, pixel centres at +0.5.
@@ -98,7 +99,7 @@ class FrameRecord:
         depth_source: who made the depth: a sensor's name, "rendered", an estimator.
 
     Raises:
-        SdvlmError: sizes disagree, the picture is empty, two objects share an id, or a question speaks of an object
+        SdvlmError: sizes disagree, the picture is not of that kind, two objects share an id, or a question speaks of an object
             that the record does not hold.
     """
 
@@ -118,11 +119,18 @@ class FrameRecord:
 
     def __post_init__(self) -> None:
         where = f"scene {self.scene_id}, frame {self.frame_id}"
-        if not self.picture:
-            raise SdvlmError(f"{where}: the picture is empty (0 bytes); wanted an encoded JPEG or PNG")
-        if tuple(self.size) != self.camera.size:
-            (w, h), (want_w, want_h) = self.size, self.camera.size
-            raise SdvlmError(f"{where}: the picture is {w}x{h} but the camera is for {want_w}x{want_h}")
+        try:
+            header = picture_header(self.picture)
+        except SdvlmError as error:
+            raise SdvlmError(f"{where}: {error}") from error
+        if not header.plain:
+            raise SdvlmError(
+                f"{where}: rows hold upright RGB pictures; got {header.mode}; pass it through plain_picture"
+            )
+        for what, got in (("picture", header.size), ("camera", self.camera.size)):
+            if got != tuple(self.size):
+                (w, h), (want_w, want_h) = got, self.size
+                raise SdvlmError(f"{where}: the {what} is {w}x{h} but the record is for {want_w}x{want_h}")
         if self.T_world_cam is not None and np.shape(self.T_world_cam) != (4, 4):
             raise SdvlmError(f"{where}: a pose is (4, 4), camera to world; got {np.shape(self.T_world_cam)}")
         ids = {thing.id for thing in self.objects}
