@@ -56,7 +56,8 @@ def picture_header(encoded: bytes) -> PictureHeader:
     try:
         with quiet_pillow(), Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as picture:
             width, height = picture.size
-            upright = int(picture.getexif().get(_ORIENTATION, 1)) in (0, 1)
+            may_turn = picture.format == "JPEG" or b"eXIf" in encoded  # else Pillow would decode a PNG to look for it
+            upright = not may_turn or int(picture.getexif().get(_ORIENTATION, 1)) in (0, 1)
             header = PictureHeader(str(picture.format), (width, height), picture.mode, upright)
     except UnidentifiedImageError:
         raise SdvlmError("the picture is neither JPEG nor PNG; encode it as one of them") from None
@@ -123,7 +124,7 @@ def decode_depth(png: bytes, source: str = "unknown") -> DepthMap:
                 raise SdvlmError(f"the depth is {width}x{height}; at most {MAX_PIXELS} pixels are decoded")
             if not picture.mode.startswith("I"):
                 raise SdvlmError(f"the depth is a PNG of mode {picture.mode}; wanted 16-bit grey in millimetres")
-            stored = np.asarray(picture)
+            metres = np.asarray(picture).astype(np.float32) / np.float32(1000)
     except SdvlmError:
         raise
     except UnidentifiedImageError:
@@ -132,4 +133,4 @@ def decode_depth(png: bytes, source: str = "unknown") -> DepthMap:
         raise SdvlmError(f"the depth is too large to decode: {one_line(error)}") from error
     except DECODE_ERRORS as error:
         raise SdvlmError(f"the depth is damaged or cut short: {one_line(error)}") from error
-    return DepthMap(stored.astype(np.float32) / 1000, DepthKind.METRIC, source)
+    return DepthMap(metres, DepthKind.METRIC, source)

@@ -99,8 +99,8 @@ class FrameRecord:
         depth_source: who made the depth: a sensor's name, "rendered", an estimator.
 
     Raises:
-        SdvlmError: sizes disagree, the picture is not of that kind, two objects share an id, or a question speaks of an object
-            that the record does not hold.
+        SdvlmError: sizes disagree, the picture is not of that kind, two objects share an id, or a question speaks of
+            an object that the record does not hold.
     """
 
     scene_id: str
