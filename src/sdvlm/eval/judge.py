@@ -7,16 +7,16 @@ again. A row that could not be judged is reported, never scored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from sdvlm.depth.atomic import atomic_file
+from sdvlm.endpoint.ask_each import ask_each
+from sdvlm.endpoint.client import EndpointClient, EndpointRefusedError
 from sdvlm.eval.judge_cache import JudgeCache
-from sdvlm.eval.judge_client import JudgeClient, JudgeConfig, JudgeRefusedError, JudgeUnreachableError
+from sdvlm.eval.judge_client import JudgeConfig
 from sdvlm.eval.judge_prompts import PROMPT_VERSION, judge_prompt, verdict_text
 from sdvlm.eval.judge_text import JudgeTextError
 from sdvlm.eval.judged import JudgedAnswer, Prediction
@@ -57,8 +57,6 @@ class JudgedRows:
 class _Progress:
     verdicts: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
-    unreachable: int = 0
-    """rows in a row that got no answer at all"""
 
 
 def judge_predictions(
@@ -135,7 +133,7 @@ def _read(one: Prediction, reply: str | None) -> str | None:
 
 
 def _ask_all(
-    waiting: Iterable[int],
+    waiting: Sequence[int],
     predictions: Sequence[Prediction],
     requests: Sequence[dict[str, Any]],
     config: JudgeConfig,
@@ -143,32 +141,20 @@ def _ask_all(
     progress: _Progress,
     told: Callable[[int, int], None],
 ) -> None:
-    """Ask about rows, ``config.workers`` at a time. Any error stops the others before it leaves."""
-    stopped = Event()
-    client = JudgeClient(config, stopped.wait)
-    queue = list(waiting)
-    running: dict[Future[str], int] = {}
-    with ThreadPoolExecutor(config.workers) as pool:
-        try:
-            while queue or running:
-                while queue and len(running) < config.workers:
-                    index = queue.pop(0)
-                    future = pool.submit(_ask_one, client, predictions[index], requests[index], cache)
-                    running[future] = index
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    _note(progress, running.pop(future), future)
-                    told(len(progress.verdicts), len(predictions))
-                if progress.unreachable >= max(3, config.workers):
-                    progress.failed |= dict.fromkeys(queue, "not asked, since the judge gave no answers")
-                    queue.clear()
-                    stopped.set()
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            client.close()
+    """Ask about rows, ``config.workers`` at a time."""
+
+    def ask(client: EndpointClient, index: int) -> str:
+        return _ask_one(client, predictions[index], requests[index], cache)
+
+    for at, outcome in ask_each(waiting, ask, config):
+        if isinstance(outcome, str):
+            progress.verdicts[waiting[at]] = outcome
+        else:
+            progress.failed[waiting[at]] = str(outcome)
+        told(len(progress.verdicts), len(predictions))
 
 
-def _ask_one(client: JudgeClient, one: Prediction, request: dict[str, Any], cache: JudgeCache) -> str:
+def _ask_one(client: EndpointClient, one: Prediction, request: dict[str, Any], cache: JudgeCache) -> str:
     """Ask about one row until the reply is what was asked for; it is kept before anything else happens."""
     for attempt in range(_PARSE_TRIES):
         reply = client.ask(request["prompt"])
@@ -176,20 +162,8 @@ def _ask_one(client: JudgeClient, one: Prediction, request: dict[str, Any], cach
             verdict = verdict_text(one.type, reply)
         except JudgeTextError as error:
             if attempt + 1 == _PARSE_TRIES:
-                raise JudgeRefusedError(f"{error}; the judge wrote {reply!r:.80}") from error
+                raise EndpointRefusedError(f"{error}; the judge wrote {reply!r:.80}") from error
             continue
         cache.put(request, reply)
         return verdict
     raise AssertionError("there is at least one try")
-
-
-def _note(progress: _Progress, index: int, future: Future[str]) -> None:
-    try:
-        progress.verdicts[index] = future.result()
-        progress.unreachable = 0
-    except JudgeRefusedError as error:
-        progress.failed[index] = str(error)
-        progress.unreachable = 0
-    except JudgeUnreachableError as error:
-        progress.failed[index] = str(error)
-        progress.unreachable += 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.depth.cache import default_cache_folder
+from sdvlm.endpoint.reply_log import request_key
 
 __all__ = ["JudgeCache", "default_judge_cache"]
 
@@ -30,8 +30,7 @@ class JudgeCache:
 
     def path(self, request: dict[str, Any]) -> Path:
         """Where the reply to a request is kept: by the SHA-256 of the request's canonical JSON."""
-        content = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        name = hashlib.sha256(content.encode()).hexdigest()
+        name = request_key(request)
         return self.folder / name[:2] / f"{name}.json"
 
     def get(self, request: dict[str, Any]) -> str | None:
