@@ -27,7 +27,8 @@ def test_a_mask_that_spills_onto_the_wall_gives_the_box_of_the_object() -> None:
     spilt = mask.copy()
     spilt[42:78, 46:114] = True
     box = fit_box(spilt, depth, CAMERA, LEVEL)
-    assert clean is not None and box is not None
+    assert clean is not None
+    assert box is not None
     assert clean.size[[0, 2]] == pytest.approx([0.8, 0.4], abs=0.05)
     assert box.size == pytest.approx(clean.size, abs=0.03)
     assert box.center == pytest.approx([0, 2, 1], abs=0.03)
@@ -85,6 +86,6 @@ def test_thin_things_keep_their_rim() -> None:
 
 def test_clusters_part_at_gaps_and_the_biggest_is_kept() -> None:
     rng = np.random.default_rng(1)
-    big, small = rng.uniform(0, 1, (3000, 3)), rng.uniform(0, 1, (500, 3)) + [1.5, 0, 0]
+    big, small = rng.uniform(0, 1, (3000, 3)), rng.uniform((1.5, 0, 0), (2.5, 1, 1), (500, 3))
     kept = largest_cluster(np.concatenate([small, big]), 0.2)
     assert kept.tolist() == [False] * 500 + [True] * 3000

@@ -19,18 +19,22 @@ def test_a_level_camera_looks_along_y_with_its_picture_upright() -> None:
 def test_up_becomes_z_and_the_view_keeps_no_sideways_part(up: tuple[float, float, float]) -> None:
     unit = np.array(up) / np.linalg.norm(up)
     R = level_pose(up)[:3, :3]
-    assert np.allclose(R @ R.T, np.eye(3)) and np.linalg.det(R) > 0
+    assert np.allclose(R @ R.T, np.eye(3))
+    assert np.linalg.det(R) > 0
     assert np.allclose(R @ unit, [0, 0, 1])
-    assert abs(R[0, 2]) < 1e-2 and R[1, 2] > -1e-9
+    assert abs(R[0, 2]) < 1e-2
+    assert R[1, 2] > -1e-9
     world = turn_up(up)[:3, :3]
-    assert np.allclose(world @ world.T, np.eye(3)) and np.linalg.det(world) > 0
+    assert np.allclose(world @ world.T, np.eye(3))
+    assert np.linalg.det(world) > 0
     assert np.allclose(world @ unit, [0, 0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1)])
 def test_looking_straight_up_or_down_still_gives_a_pose(up: tuple[int, int, int]) -> None:
     R = level_pose(up)[:3, :3]
-    assert np.allclose(R @ up, [0, 0, 1]) and np.isclose(np.linalg.det(R), 1)
+    assert np.allclose(R @ up, [0, 0, 1])
+    assert np.isclose(np.linalg.det(R), 1)
     assert np.allclose(turn_up(up)[:3, :3] @ up, [0, 0, 1])
 
 
