@@ -1,6 +1,6 @@
 """What a reader of RGB-D scenes is, the ones we ship, and which one a folder is for.
 
-A reader is a small frozen dataclass ``(root, options)``: it pickles, crosses processes, and opens files only when asked.
+A reader is a small frozen dataclass ``(root, options)``: it pickles and opens files only when asked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read a scene in ScanNet's layout (`scannet_layout`) into a `Scene` in the axis-aligned world frame.
+"""Read scenes in ScanNet's layout (`scannet_layout`) into `Scene` in the axis-aligned world frame.
 
 The rules of the release that are easy to miss, all observed here: poses and mesh live in the unaligned frame; a scene
 without `axisAlignment` is taken as it is; colour and depth have cameras and sizes of their own; frames whose pose is
@@ -7,24 +7,29 @@ not finite are skipped; an instance id is `objectId` + 1; pixel centres of the s
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from sdvlm.scenes.ply import read_ply
-from sdvlm.scenes.register import register_depth
-from sdvlm.scenes.scannet_layout import ScannetPaths, parse_matrix, read_info
+from sdvlm.scenes.reader import MissingFile
+from sdvlm.scenes.register import register_depth, register_moved_depth
+from sdvlm.scenes.scannet_cameras import parse_info_matrix
+from sdvlm.scenes.scannet_labels import LABEL_TABLE, read_label_table
+from sdvlm.scenes.scannet_layout import ScannetPaths, read_info
+from sdvlm.scenes.scannet_mesh import read_scannet_mesh
+from sdvlm.scenes.scannet_registration import depth_stands_beside
+from sdvlm.scenes.scannet_streams import StoredFrame, Stream, extracted_names, open_stream
 from sdvlm.scenes.scene import Scene, SceneFrame, SceneMesh, SceneObject
 from sdvlm.scenes.upright_box import axis_aligned_box, upright_box
-from sdvlm.types import Box3D, Camera, DepthMap, RgbdFrame, SdvlmError
+from sdvlm.types import Box3D, DepthMap, RgbdFrame, SdvlmError
 
-__all__ = ["read_scannet_scene"]
+__all__ = ["ScannetReader", "read_scannet_scene"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,157 +37,242 @@ _BOXES: dict[str, Callable[[NDArray[np.floating]], Box3D]] = {
     "oriented": upright_box,
     "axis_aligned": axis_aligned_box,
 }
+_LABEL_COLUMNS = {"raw": None, "category": "category", "nyu40": "nyu40class"}
+_MOVED = ("auto", "apply", "ignore")
+_SPLITS = ("train", "val", "test")
 
 
-def read_scannet_scene(folder: Path | str, box: Literal["oriented", "axis_aligned"] = "oriented") -> Scene:
+@dataclass(frozen=True)
+class ScannetReader:
+    """Scenes of a folder in ScanNet's layout; see docs/readers.md."""
+
+    root: Path
+    """the release (with ``scans/``), the folder of the scenes, or one scene's folder"""
+    box: Literal["oriented", "axis_aligned"] = "oriented"
+    """smallest upright box of an object's vertices, or their minimum and maximum as ScanNet has it"""
+    labels: Literal["raw", "category", "nyu40"] = "raw"
+    """words of objects: as annotated, or through the label table; a label that is not in it stays as it is"""
+    frame_step: int = 1
+    """every n-th stored frame"""
+    color_to_depth: Literal["auto", "apply", "ignore"] = "auto"
+    """a ``colorToDepthExtrinsics`` that is not the identity: register depth by it if the mesh says that it has not
+    been, always, or never"""
+    name: ClassVar[str] = "scannet"
+
+    def __post_init__(self) -> None:
+        for field, known in (("box", _BOXES), ("labels", _LABEL_COLUMNS), ("color_to_depth", _MOVED)):
+            if getattr(self, field) not in known:
+                raise SdvlmError(f"{field} must be one of {', '.join(known)}; got {getattr(self, field)!r}")
+        if self.frame_step < 1:
+            raise SdvlmError(f"frame_step must be 1 or more; got {self.frame_step}")
+
+    def scene_ids(self) -> list[str]:
+        """Every scene, sorted.
+
+        Raises:
+            SdvlmError: the folder holds none.
+        """
+        return sorted(self._folders())
+
+    def missing(self) -> list[MissingFile]:
+        """What the scenes lack, by looking for files only."""
+        found = []
+        table, root = self._label_table(), Path(self.root).resolve()
+        for scene_id, folder in sorted(self._folders().items()):
+            lacking = _lacking(ScannetPaths(folder))
+            if _LABEL_COLUMNS[self.labels] is not None and table is None:
+                lacking.append((root / LABEL_TABLE, f"words of labels={self.labels}"))
+            found += [MissingFile(scene_id, os.path.relpath(path, root), purpose) for path, purpose in lacking]
+        return found
+
+    def read(self, scene_id: str) -> Scene:
+        """One scene.
+
+        Raises:
+            SdvlmError: no such scene, files are missing (all are named), or one cannot be read.
+        """
+        folders = self._folders()
+        if scene_id not in folders:
+            raise SdvlmError(f"{self.root} has no scene '{scene_id}'; it has {', '.join(sorted(folders)[:5])} ...")
+        words, column = None, _LABEL_COLUMNS[self.labels]
+        if column is not None:
+            words = read_label_table(self._label_table() or Path(self.root) / LABEL_TABLE, column)
+        return read_scannet_scene(
+            folders[scene_id],
+            self.box,
+            words=words,
+            frame_step=self.frame_step,
+            color_to_depth=self.color_to_depth,
+            split=self._splits().get(scene_id),
+        )
+
+    def _folders(self) -> dict[str, Path]:
+        """Scene id -> folder."""
+        root = Path(self.root).resolve()
+        if _is_scene(root):
+            return {root.name: root}
+        holder = root / "scans" if (root / "scans").is_dir() else root
+        try:
+            with os.scandir(holder) as entries:
+                folders = [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[:1] != "."]
+        except OSError as error:
+            raise SdvlmError(f"{holder}: cannot be listed ({error.strerror})") from error
+        scenes = {folder.name: folder for folder in folders if _is_scene(folder)}
+        if not scenes:
+            raise SdvlmError(
+                f"{holder} holds no ScanNet scene; looked for <id>/<id>.aggregation.json, <id>/<id>_vh_clean_2.ply "
+                "and <id>/<id>.sens"
+            )
+        return scenes
+
+    def _above(self) -> tuple[Path, ...]:
+        """Where files of the release that are not of one scene may lie."""
+        root = Path(self.root).resolve()
+        return (root, root.parent, root.parent.parent) if _is_scene(root) else (root, root.parent)
+
+    def _label_table(self) -> Path | None:
+        return next((folder / LABEL_TABLE for folder in self._above() if (folder / LABEL_TABLE).is_file()), None)
+
+    def _splits(self) -> dict[str, str]:
+        """Scene id -> split, from the release's lists where they are there."""
+        splits: dict[str, str] = {}
+        for split in _SPLITS:
+            for folder in self._above():
+                path = folder / f"scannetv2_{split}.txt"
+                if path.is_file():
+                    splits |= dict.fromkeys(path.read_text(errors="replace").split(), split)
+                    break
+        return splits
+
+
+def _is_scene(folder: Path) -> bool:
+    paths = ScannetPaths(folder)
+    return any(path.is_file() for path in (paths.aggregation, paths.mesh, paths.sens))
+
+
+def read_scannet_scene(
+    folder: Path | str,
+    box: Literal["oriented", "axis_aligned"] = "oriented",
+    *,
+    words: Mapping[str, str] | None = None,
+    frame_step: int = 1,
+    color_to_depth: Literal["auto", "apply", "ignore"] = "auto",
+    split: str | None = None,
+) -> Scene:
     """Read one scene; pictures and depth are read when a frame is loaded.
 
     Args:
-        folder: the scene's folder, named by its id; frames extracted from the ``.sens`` file.
+        folder: the scene's folder, named by its id; frames in folders as ScanNet's exporter writes them, or in the
+            ``.sens`` file.
         box: "oriented": the smallest upright box of an object's vertices; "axis_aligned": ScanNet's own, their
             minimum and maximum after alignment.
+        words: annotated label -> category to call it by; labels that are not in it stay.
+        frame_step: every n-th stored frame.
+        color_to_depth: see `ScannetReader`.
+        split: the official split of this scene.
 
     Raises:
-        SdvlmError: files are missing (all are named), or one cannot be read.
+        SdvlmError: files are missing (all are named), one cannot be read, or no object or frame is usable.
     """
     if box not in _BOXES:
         raise SdvlmError(f"box must be one of {', '.join(_BOXES)}; got {box!r}")
     paths = ScannetPaths(Path(folder).resolve())
-    names = _frame_names(paths)
-    _refuse_incomplete(paths, names)
+    _refuse_incomplete(paths)
     info = read_info(paths.info)
-    T_aligned_raw = _alignment(info, paths.info)
-    mesh, labels = _read_mesh(paths, T_aligned_raw)
+    T_aligned_raw = parse_info_matrix(info, "axisAlignment", str(paths.info))
+    if T_aligned_raw is None:
+        T_aligned_raw = np.eye(4)
+    mesh, labels = read_scannet_mesh(paths, T_aligned_raw)
     objects = []
     for instance, label in labels.items():
         vertices = mesh.vertices[mesh.instances == instance]
         if len(vertices) == 0:
             logger.warning("%s: object %d (%s) has no vertices; skipped", paths.scene_id, instance - 1, label)
             continue
-        objects.append(SceneObject(instance, label, _BOXES[box](vertices)))
-    frames = _read_frames(paths, names, info, T_aligned_raw)
-    return Scene(paths.scene_id, tuple(objects), frames, mesh, source="scannet")
+        objects.append(SceneObject(instance, (words or {}).get(label, label), _BOXES[box](vertices)))
+    stream = open_stream(paths, info, frame_step)
+    T_color_depth = _depth_place(paths, info, stream, mesh, T_aligned_raw, color_to_depth)
+    frames = tuple(_frame(paths, one, stream, T_aligned_raw, T_color_depth) for one in stream.frames)
+    if not objects or not frames:
+        what, total = ("annotated object", len(labels)) if not objects else ("frame with a pose", len(stream.skipped))
+        raise SdvlmError(f"{paths.folder}: the scene is empty, no {what} of {total} is usable")
+    for one in stream.skipped:
+        logger.info("%s: frame %s skipped: %s", paths.scene_id, one.frame_id, one.reason)
+    return Scene(paths.scene_id, tuple(objects), frames, mesh, "scannet", stream.skipped, split=split)
 
 
-def _frame_names(paths: ScannetPaths) -> list[str]:
-    names = [path.stem for path in (paths.folder / "color").glob("*.jpg")]
-    return sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
-
-
-def _refuse_incomplete(paths: ScannetPaths, names: list[str]) -> None:
-    """Name every missing file in one message."""
-    wanted = [paths.mesh, paths.segments, paths.aggregation, paths.info]
-    wanted += [paths.intrinsic("color"), paths.intrinsic("depth")]
-    wanted += [one for name in names for one in (paths.depth(name), paths.pose(name))]
-    missing = [str(path.relative_to(paths.folder)) for path in wanted if not path.is_file()]
+def _lacking(paths: ScannetPaths) -> list[tuple[Path, str]]:
+    """Files of a scene that are not there, with what they are for; each folder is listed once."""
+    wanted = [
+        (paths.mesh, "mesh"),
+        (paths.segments, "segments of the mesh"),
+        (paths.aggregation, "objects"),
+        (paths.info, "alignment and camera sizes"),
+    ]
+    names = extracted_names(paths)
+    lacking = [(path, purpose) for path, purpose in wanted if not path.is_file()]
     if not names:
-        missing.append("color/*.jpg")
+        if not paths.sens.is_file():
+            lacking.append((paths.sens, "frames (or color/*.jpg, depth/, pose/ and intrinsic/ extracted from it)"))
+        return lacking
+    for which in ("color", "depth"):
+        if not paths.intrinsic(which).is_file():
+            lacking.append((paths.intrinsic(which), f"{which} camera"))
+    for purpose, path_of in (("depth", paths.depth), ("pose", paths.pose)):
+        holder = path_of(names[0]).parent
+        present = set(os.listdir(holder)) if holder.is_dir() else set()
+        if not present:
+            lacking.append((holder / f"*{path_of(names[0]).suffix}", f"{purpose} of every frame"))
+            continue
+        paths_of_kind = [path_of(name) for name in names]
+        lacking += [(path, f"{purpose} of a frame") for path in paths_of_kind if path.name not in present]
+    return lacking
+
+
+def _refuse_incomplete(paths: ScannetPaths) -> None:
+    """Name every missing file in one message."""
+    missing = [str(path.relative_to(paths.folder)) for path, _ in _lacking(paths)]
     if missing:
         more = f" and {len(missing) - 12} more" if len(missing) > 12 else ""
         raise SdvlmError(
             f"{paths.folder} is not a whole ScanNet scene: missing {', '.join(missing[:12])}{more}; "
-            "frames come from the .sens file through ScanNet's exporter"
+            "frames come from the .sens file or from ScanNet's exporter"
         )
 
 
-def _alignment(info: dict[str, str], path: Path) -> NDArray[np.float64]:
-    if "axisAlignment" not in info:
-        return np.eye(4)
-    try:
-        return np.array(info["axisAlignment"].split(), dtype=np.float64).reshape(4, 4)
-    except ValueError as error:
-        raise SdvlmError(f"{path}: axisAlignment must be 16 numbers; got '{info['axisAlignment']}'") from error
+def _depth_place(
+    paths: ScannetPaths,
+    info: dict[str, str],
+    stream: Stream,
+    mesh: SceneMesh,
+    T_aligned_raw: NDArray[np.float64],
+    color_to_depth: str,
+) -> NDArray[np.float64] | None:
+    """(4, 4) from the depth camera's frame to the colour camera's if stored depth is not registered, else None."""
+    T_depth_color = parse_info_matrix(info, "colorToDepthExtrinsics", str(paths.info))
+    if T_depth_color is None or color_to_depth == "ignore" or np.allclose(T_depth_color, np.eye(4), atol=1e-4):
+        return None
+    if color_to_depth == "auto" and not depth_stands_beside(stream, mesh, T_aligned_raw, T_depth_color):
+        return None
+    return np.asarray(np.linalg.inv(T_depth_color), dtype=np.float64)
 
 
-def _read_json(path: Path, key: str) -> Any:
-    try:
-        return json.loads(path.read_text())[key]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise SdvlmError(f"{path}: expected JSON with '{key}' ({type(error).__name__}: {error})") from error
+def _frame(
+    paths: ScannetPaths,
+    stored: StoredFrame,
+    stream: Stream,
+    T_aligned_raw: NDArray[np.float64],
+    T_color_depth: NDArray[np.float64] | None,
+) -> SceneFrame:
+    T_world_cam = T_aligned_raw @ stored.pose
 
-
-def _read_mesh(paths: ScannetPaths, T_aligned_raw: NDArray[np.float64]) -> tuple[SceneMesh, dict[int, str]]:
-    """The mesh in the aligned frame with instance ids, and the label of each instance."""
-    table, faces = read_ply(paths.mesh)
-    raw = np.stack([table[axis] for axis in "xyz"], axis=-1).astype(np.float64)
-    aligned = raw @ T_aligned_raw[:3, :3].T + T_aligned_raw[:3, 3]
-    if {"red", "green", "blue"} <= set(table.dtype.names or ()):
-        colors = np.stack([table[channel] for channel in ("red", "green", "blue")], axis=-1).astype(np.uint8)
-    else:
-        colors = np.full(raw.shape, 128, dtype=np.uint8)
-    segments = np.array(_read_json(paths.segments, "segIndices"), dtype=np.int64)
-    if segments.shape != (len(raw),):
-        raise SdvlmError(
-            f"{paths.segments}: {len(segments)} segment ids for the {len(raw)} vertices of {paths.mesh.name}; "
-            "segments and mesh must be of the same resolution"
-        )
-    instances = np.zeros(len(raw), dtype=np.int32)
-    labels = {}
-    for group in _read_json(paths.aggregation, "segGroups"):
-        instance = int(group["objectId"]) + 1
-        labels[instance] = str(group["label"])
-        instances[np.isin(segments, np.array(group["segments"], dtype=np.int64))] = instance
-    return SceneMesh(aligned.astype(np.float32), faces, colors, instances), labels
-
-
-def _camera(paths: ScannetPaths, which: str, info: dict[str, str], picture: Path) -> Camera:
-    """Camera of the stored pictures: the calibration, scaled if the pictures were exported at another size."""
-    K = parse_matrix(paths.intrinsic(which))
-    with Image.open(picture) as opened:
-        width, height = opened.size
-    full = (int(info.get(f"{which}Width", width)), int(info.get(f"{which}Height", height)))
-    camera = Camera.from_opencv(*full, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
-    sx, sy = width / full[0], height / full[1]
-    return Camera(width, height, camera.fx * sx, camera.fy * sy, camera.cx * sx, camera.cy * sy)
-
-
-def _check_registered(paths: ScannetPaths) -> None:
-    """Colour and depth must look from the same place: exported depth is registered to colour (identity extrinsics)."""
-    for which in ("color", "depth"):
-        path = paths.extrinsic(which)
-        if path.is_file() and not np.allclose(parse_matrix(path), np.eye(4), atol=1e-6):
-            raise SdvlmError(
-                f"{path}: is not the identity; register depth to colour first, only registered scans are read"
-            )
-
-
-def _read_frames(
-    paths: ScannetPaths, names: list[str], info: dict[str, str], T_aligned_raw: NDArray[np.float64]
-) -> tuple[SceneFrame, ...]:
-    _check_registered(paths)
-    camera = _camera(paths, "color", info, paths.color(names[0]))
-    depth_camera = _camera(paths, "depth", info, paths.depth(names[0]))
-    frames = []
-    for name in names:
-        pose = parse_matrix(paths.pose(name))
-        if not np.isfinite(pose).all():
-            logger.info("%s: frame %s has no valid pose; skipped", paths.scene_id, name)
-            continue
-        T_world_cam = T_aligned_raw @ pose
-        loader = _loader(paths, name, camera, depth_camera, T_world_cam)
-        frames.append(SceneFrame(name, camera, T_world_cam, loader, paths.color(name)))
-    return tuple(frames)
-
-
-def _loader(
-    paths: ScannetPaths, name: str, camera: Camera, depth_camera: Camera, T_world_cam: NDArray[np.float64]
-) -> Callable[[], RgbdFrame]:
     def load() -> RgbdFrame:
-        image = _read_pixels(paths.color(name), "RGB").astype(np.uint8)
-        stored = _read_pixels(paths.depth(name), None)
-        if stored.ndim != 2 or stored.dtype not in (np.uint16, np.int32):
-            raise SdvlmError(f"{paths.depth(name)}: expected a 16-bit depth picture in millimetres; got {stored.dtype}")
-        depth_m = np.where(stored > 0, stored / 1000.0, np.nan).astype(np.float32)
-        registered = register_depth(depth_m, depth_camera, camera)
-        label = f"{paths.scene_id}/{name}"
-        return RgbdFrame(image, DepthMap(registered, source="scannet"), camera, T_world_cam, label)
+        image, depth_m = stored.color(), stored.depth_m()
+        if T_color_depth is None:
+            depth_m = register_depth(depth_m, stream.depth_camera, stream.camera)
+        else:
+            depth_m = register_moved_depth(depth_m, stream.depth_camera, stream.camera, T_color_depth)
+        name = f"{paths.scene_id}/{stored.id}"
+        return RgbdFrame(image, DepthMap(depth_m, source="scannet"), stream.camera, T_world_cam, name)
 
-    return load
-
-
-def _read_pixels(path: Path, mode: str | None) -> NDArray[Any]:
-    try:
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert(mode) if mode else opened)
-    except OSError as error:
-        raise SdvlmError(f"{path}: cannot be read as a picture ({error})") from error
+    return SceneFrame(stored.id, stream.camera, T_world_cam, load, stored.path, picture=stored.picture)

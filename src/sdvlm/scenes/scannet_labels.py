@@ -1,4 +1,4 @@
-"""The label table of ScanNet for the categories of procedural rooms, with NYU40 classes (Silberman et al. 2012)."""
+"""ScanNet's label table: raw labels to categories and NYU40 classes (Silberman et al. 2012)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sdvlm.depth.atomic import atomic_file
+from sdvlm.types import SdvlmError
 
-__all__ = ["NYU40", "nyu40_id", "write_label_table"]
+__all__ = ["LABEL_TABLE", "NYU40", "nyu40_id", "read_label_table", "write_label_table"]
+
+LABEL_TABLE = "scannetv2-labels.combined.tsv"
 
 NYU40 = (
     *(
@@ -76,3 +79,21 @@ def write_label_table(path: Path, categories: Iterable[str]) -> None:
         rows.append((str(number), name, name, "1", str(nyu), NYU40[nyu], NYU40[nyu]))
     with atomic_file(path) as stream:
         stream.write("".join("\t".join(row) + "\n" for row in rows).encode())
+
+
+def read_label_table(path: Path, column: str) -> dict[str, str]:
+    """Raw label -> the value of a column ("category", "nyu40class"); raw labels whose cell is empty are left out.
+
+    Raises:
+        SdvlmError: not such a table.
+    """
+    try:
+        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SdvlmError(f"{path}: cannot be read as a table ({error})") from error
+    head = lines[0] if lines else []
+    if "raw_category" not in head or column not in head:
+        raise SdvlmError(f"{path}: expected tab-separated columns 'raw_category' and '{column}'; got {head[:8]}")
+    raw, wanted = head.index("raw_category"), head.index(column)
+    rows = [line for line in lines[1:] if len(line) > max(raw, wanted)]
+    return {line[raw].strip(): line[wanted].strip() for line in rows if line[wanted].strip()}

@@ -4,7 +4,7 @@ A scene folder ``<id>/``:
   ``<id>_vh_clean_2.ply`` mesh, ``<id>_vh_clean_2.labels.ply`` the same with NYU40 labels,
   ``<id>_vh_clean_2.0.010000.segs.json`` segment of each vertex, ``<id>.aggregation.json`` segments of each object,
   ``<id>.txt`` alignment, sizes and intrinsics, ``color/N.jpg``, ``depth/N.png``, ``pose/N.txt``,
-  ``intrinsic/{intrinsic,extrinsic}_{color,depth}.txt``.
+  ``intrinsic/{intrinsic,extrinsic}_{color,depth}.txt``; or, instead of the folders of frames, ``<id>.sens``.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class ScannetPaths:
         """Alignment, sizes, intrinsics as ``key = value``."""
         return self.folder / f"{self.scene_id}.txt"
 
+    @property
+    def sens(self) -> Path:
+        """All frames in one stream, for scenes whose frames were not extracted."""
+        return self.folder / f"{self.scene_id}.sens"
+
     def intrinsic(self, which: str) -> Path:
         """(4, 4) intrinsic matrix of "color" or "depth"."""
         return self.folder / "intrinsic" / f"intrinsic_{which}.txt"
@@ -94,11 +99,11 @@ def parse_matrix(path: Path) -> NDArray[np.float64]:
     """(4, 4) matrix of a text file; entries may be infinite.
 
     Raises:
-        SdvlmError: not sixteen numbers.
+        SdvlmError: not there, or not sixteen numbers.
     """
     try:
         return np.array(path.read_text().split(), dtype=np.float64).reshape(4, 4)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise SdvlmError(f"{path}: expected a 4x4 matrix of numbers ({error})") from error
 
 
@@ -112,6 +117,14 @@ def write_info(path: Path, entries: dict[str, object]) -> None:
 
 
 def read_info(path: Path) -> dict[str, str]:
-    """The ``key = value`` lines of a scene's text file."""
-    pairs = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+    """The ``key = value`` lines of a scene's text file.
+
+    Raises:
+        SdvlmError: it cannot be read as text.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SdvlmError(f"{path}: cannot be read as lines of 'key = value' ({error})") from error
+    pairs = (line.partition("=") for line in lines if "=" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}
