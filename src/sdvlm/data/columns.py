@@ -21,7 +21,7 @@ from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAns
 from sdvlm.extras import require
 from sdvlm.types import Camera, SdvlmError
 
-__all__ = ["BULKY", "Per", "Row", "arrow_schema", "record_of", "rows_of", "split_row"]
+__all__ = ["BULKY", "Per", "Row", "arrow_schema", "record_of", "rows_of", "split_row", "with_questions"]
 
 Per = Literal["picture", "question"]
 """What one row holds: a picture with all its questions, or one question."""
@@ -158,6 +158,11 @@ def split_row(row: Row) -> list[Row]:
         }
         for question in row["questions"]
     ]
+
+
+def with_questions(row: Row, questions: list[Row]) -> Row:
+    """The row of a picture with these of its questions alone."""
+    return row | {"questions": questions, "conversations": _turns(questions)}
 
 
 def record_of(row: Mapping[str, Any]) -> FrameRecord:

@@ -1,0 +1,180 @@
+"""How built rows lie in a parquet file: the same bytes for the same rows, and a repeated picture stored once.
+
+No time stamp, fixed row groups and compression. Rows of single questions repeat their picture: a dictionary that may
+hold a whole row group's pictures keeps one copy of each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from sdvlm.data.columns import BULKY, Per, Row, arrow_schema
+from sdvlm.data.manifest import FORMAT
+from sdvlm.extras import require
+from sdvlm.types import SdvlmError
+
+__all__ = ["RowWriter", "iter_tables", "open_rows", "read_meta"]
+
+GROUP_BYTES = 32 << 20
+"""a row group ends when its pictures and depth fill this much memory"""
+GROUP_ROWS = 256
+"""or holds this many rows"""
+_DICTIONARY_BYTES = 1 << 30
+_META = b"sdvlm"
+_STATISTICS = ["type", "image_id", "scene_id", "frame_id", "template"]
+
+
+class RowWriter:
+    """Rows into one open stream; use it as a context manager, the file is whole when it ends.
+
+    Args:
+        stream: binary, writable.
+        per: what a row holds; decides how pictures are stored.
+        meta: JSON values kept in the file's own metadata.
+    """
+
+    def __init__(self, stream: IO[bytes], per: Per, meta: Mapping[str, Any]) -> None:
+        pq = require("pyarrow.parquet", "writing parquet")
+        self._pa = require("pyarrow", "writing parquet")
+        text = json.dumps({"format": FORMAT, "per": per} | dict(meta), sort_keys=True, ensure_ascii=False)
+        self.schema = arrow_schema().with_metadata({_META: text.encode()})
+        self.rows, self._stream = 0, stream
+        self._waiting: list[Any] = []
+        self._waiting_rows = self._waiting_bytes = 0
+        self._writer: Any = pq.ParquetWriter(
+            stream,
+            self.schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=True if per == "question" else _leaves(self.schema, without=BULKY),
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            write_statistics=_STATISTICS,
+            data_page_version="1.0",
+            version="2.6",
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Bytes written so far, and those of the pictures that wait for their row group to fill."""
+        return self._stream.tell() + self._waiting_bytes
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows.
+
+        Raises:
+            SdvlmError: a value is not of its column's type.
+        """
+        try:
+            table = self._pa.Table.from_pylist(rows, schema=self.schema)
+        except (self._pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            said = " ".join(str(error).split())
+            raise SdvlmError(f"rows do not fit the columns of built data: {said}") from error
+        self._add(table)
+
+    def _add(self, table: Any) -> None:
+        """Where row groups end depends on the rows alone, not on the tables they come in."""
+        start = 0
+        for index, size in enumerate(_bulk(table)):
+            self._waiting_rows += 1
+            self._waiting_bytes += size
+            if self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= GROUP_BYTES:
+                self._waiting.append(table.slice(start, index + 1 - start))
+                start = index + 1
+                self._flush()
+        if start < table.num_rows:
+            self._waiting.append(table.slice(start))
+        self.rows += table.num_rows
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(self._pa.concat_tables(self._waiting).combine_chunks(), row_group_size=GROUP_ROWS)
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+
+def open_rows(path: Path) -> Any:
+    """A parquet file of built rows, open for reading (a ``pyarrow.parquet.ParquetFile``).
+
+    Raises:
+        SdvlmError: it is missing, cut short, damaged, or of other columns.
+    """
+    pa, pq = require("pyarrow", "reading parquet"), require("pyarrow.parquet", "reading parquet")
+    try:
+        file = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
+        schema = file.schema_arrow
+    except FileNotFoundError:
+        raise SdvlmError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise SdvlmError(f"{path}: is cut short, damaged or no parquet file: {said}; build it again") from error
+    if not schema.equals(arrow_schema(), check_metadata=False):
+        raise SdvlmError(f"{path}: has other columns than this version writes; build it again")
+    return file
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The JSON values that were written into a file of built rows.
+
+    Raises:
+        SdvlmError: as :func:`open_rows`, or the file carries none.
+    """
+    with open_rows(path) as file:
+        text = (file.schema_arrow.metadata or {}).get(_META, b"")
+    try:
+        meta = json.loads(text)
+        if meta["format"] != FORMAT:
+            raise SdvlmError(f"{path}: is of format {meta['format']!r}; this version reads {FORMAT!r}; build it again")
+    except SdvlmError:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SdvlmError(f"{path}: does not say what it holds ({error}); build it again") from error
+    return dict(meta)
+
+
+def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """The row groups of a file as Arrow tables, one in memory at a time.
+
+    Raises:
+        SdvlmError: as :func:`open_rows`, or a row group is damaged.
+    """
+    pa = require("pyarrow", "reading parquet")
+    with open_rows(path) as file:
+        for index in range(file.metadata.num_row_groups):
+            try:
+                yield file.read_row_group(index, columns=columns, use_threads=False)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                said = " ".join(str(error).split()) or type(error).__name__
+                raise SdvlmError(f"{path}: row group {index} is damaged: {said}; build it again") from error
+
+
+def _bulk(table: Any) -> list[int]:
+    """Bytes of picture and depth of each row."""
+    compute = require("pyarrow.compute", "writing parquet")
+    sizes = [compute.fill_null(compute.binary_length(table.column(name)), 0).to_pylist() for name in BULKY]
+    return [sum(row) for row in zip(*sizes, strict=True)]
+
+
+def _leaves(schema: Any, without: Sequence[str]) -> list[str]:
+    """Paths of the parquet leaf columns, as ``use_dictionary`` wants them."""
+    pa = require("pyarrow", "writing parquet")
+
+    def below(path: str, kind: Any) -> Iterator[str]:
+        if pa.types.is_struct(kind):
+            for index in range(kind.num_fields):
+                yield from below(f"{path}.{kind.field(index).name}", kind.field(index).type)
+        elif pa.types.is_list(kind):
+            yield from below(f"{path}.list.element", kind.value_type)
+        else:
+            yield path
+
+    return [leaf for field in schema if field.name not in without for leaf in below(field.name, field.type)]

@@ -1,0 +1,249 @@
+"""From the frames of a scene to one file, and from the files of all scenes to the shards of a data set.
+
+A scene is written by itself (a *part*) as soon as it is built, so a run can stop at any moment and go on later; parts
+become shards when all are there. Both appear whole or not at all, and the manifest comes last.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, get_args
+
+import sdvlm
+from sdvlm.data.columns import Per, Row, rows_of, split_row, with_questions
+from sdvlm.data.manifest import MANIFEST, Manifest, Shard, add_counts, hash_file
+from sdvlm.data.parquet import RowWriter, iter_tables, read_meta
+from sdvlm.data.record import FrameRecord
+from sdvlm.depth.atomic import atomic_file
+from sdvlm.extras import require
+from sdvlm.types import SdvlmError
+
+__all__ = ["ROWS_OF_SPLIT", "assemble", "read_part_meta", "write_part"]
+
+ROWS_OF_SPLIT: dict[str, Per] = {"train": "picture", "test": "question"}
+"""what a row holds where nobody says otherwise, as MSMU is published; in other splits a picture"""
+_STAGE = ".assembling"
+_SHARDS = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].parquet"
+
+
+def write_part(path: Path, records: Iterable[FrameRecord], meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write the frames of one scene, whole or not at all; the same bytes for the same input.
+
+    Args:
+        path: of the part; its folder is made.
+        records: frames of the scene. Those that ask nothing have no row.
+        meta: JSON values to keep in the file: what the scene was built with, and under ``counts`` whole numbers that
+            are added up over all parts ("dropped": {"small": 3}).
+
+    Returns:
+        the file's metadata: ``meta``, and under ``held`` the numbers of pictures and questions, and questions by type.
+
+    Raises:
+        SdvlmError: a record does not fit the columns, or pyarrow is not installed.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a run that was killed
+        leftover.unlink(missing_ok=True)
+    frames = [frame for frame in records if frame.samples]
+    types = Counter(sample.type.value for frame in frames for sample in frame.samples)
+    held = {"pictures": len(frames), "questions": types.total(), "types": dict(sorted(types.items()))}
+    said = dict(meta or {}) | {"held": held}
+    with atomic_file(path) as stream, RowWriter(stream, "picture", said) as writer:
+        for frame in frames:
+            writer.write(rows_of(frame))
+    return said
+
+
+def read_part_meta(path: Path) -> dict[str, Any]:
+    """The metadata of a part; that it can be read proves that the part is whole.
+
+    Raises:
+        SdvlmError: the part is missing, cut short or of another version: build its scene again.
+    """
+    return read_meta(path)
+
+
+def assemble(
+    parts: Iterable[tuple[str, Path]],
+    out: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    per: Mapping[str, Per] | None = None,
+    only: Mapping[str, Collection[tuple[str, int]]] | None = None,
+    rows_per_shard: int | None = None,
+    bytes_per_shard: int = 256 << 20,
+) -> Manifest:
+    """Turn parts into shards, ``out/data/SPLIT-00000-of-0000N.parquet``, and last of all write the manifest.
+
+    The same parts give the same bytes in whatever order they are listed. One row group is in memory at a time.
+
+    Args:
+        parts: (split, file). Within a split, rows stand in the order of the files' names.
+        out: folder of the data set. Shards and manifest of an earlier run are replaced.
+        settings: what it was built with, for the manifest.
+        per: what a row holds, by split; default :data:`ROWS_OF_SPLIT`.
+        only: for a split, the questions that are wanted, as (image_id, number in its picture from 0); splits that are
+            not named keep all.
+        rows_per_shard: a shard ends after so many rows.
+        bytes_per_shard: and as soon as it has so many bytes.
+
+    Raises:
+        SdvlmError: a part is damaged, a picture is there twice or a scene is in two splits, ``only`` names a question
+            that is not there, or nothing is left to write.
+    """
+    by_split = _sorted_parts(parts)
+    kinds = {split: (per or {}).get(split, ROWS_OF_SPLIT.get(split, "picture")) for split in by_split}
+    for split, kind in kinds.items():
+        if kind not in get_args(Per):
+            raise SdvlmError(f"a row of split {split!r} holds a 'picture' or a 'question'; got {kind!r}")
+    if (rows_per_shard is not None and rows_per_shard < 1) or bytes_per_shard < 1:
+        raise SdvlmError(f"a shard holds at least one row and one byte; got {rows_per_shard} and {bytes_per_shard}")
+    data, stage = out / "data", out / _STAGE
+    (out / MANIFEST).unlink(missing_ok=True)  # unfinished from here on
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(parents=True)
+    homes = _Homes()
+    staged: dict[str, list[_Staged]] = {}
+    counts: dict[str, dict[str, Any]] = {}
+    for split, paths in by_split.items():
+        wanted = set(only[split]) if only is not None and split in only else None
+        with _Splitter(stage, split, kinds[split], rows_per_shard, bytes_per_shard) as splitter:
+            for path in paths:
+                _copy(path, splitter, wanted, homes)
+        if wanted:
+            image, number = sorted(wanted)[0]
+            raise SdvlmError(f"{len(wanted)} wanted questions of {split!r} are in no part, such as {image} {number}")
+        staged[split] = splitter.done
+        built = add_counts(read_part_meta(path).get("counts", {}) for path in paths)
+        counts[split] = built | {"scenes": len(paths)} | splitter.held
+    if not any(staged.values()):
+        raise SdvlmError(f"{out}: the {sum(map(len, by_split.values()))} parts hold no question; nothing to write")
+    data.mkdir(exist_ok=True)
+    for stale in data.glob(f"*{_SHARDS}"):
+        stale.unlink()
+    files = tuple(shard for split, done in staged.items() for shard in _publish(done, data, split))
+    stage.rmdir()
+    versions = {"sdvlm": sdvlm.__version__, "pyarrow": str(require("pyarrow").__version__)}
+    manifest = Manifest(
+        files, {split: str(kind) for split, kind in kinds.items()}, counts, dict(settings or {}), versions
+    )
+    manifest.write(out)
+    return manifest
+
+
+_Staged = tuple[Path, int]
+"""a shard under a temporary name, and its rows"""
+
+
+class _Homes:
+    """Where each picture and scene was met, so that nothing is in the data twice."""
+
+    def __init__(self) -> None:
+        self._pictures: set[str] = set()
+        self._scenes: dict[str, str] = {}
+
+    def enter(self, table: Any, split: str, path: Path) -> None:
+        for image in table.column("image_id").to_pylist():
+            if image in self._pictures:
+                raise SdvlmError(f"{path}: picture {image} is in another part already; list each scene once")
+            self._pictures.add(image)
+        for scene in set(table.column("scene_id").to_pylist()):
+            if self._scenes.setdefault(scene, split) != split:
+                raise SdvlmError(
+                    f"{path}: scene {scene} is in split {split!r} and in {self._scenes[scene]!r}; choose one"
+                )
+
+
+class _Splitter:
+    """Rows of one split, spread over shards under temporary names."""
+
+    def __init__(self, stage: Path, split: str, per: Per, max_rows: int | None, max_bytes: int) -> None:
+        self.split, self.per, self.done = split, per, list[_Staged]()
+        self._stage, self._max_rows, self._max_bytes = stage, max_rows, max_bytes
+        self._writer: RowWriter | None = None
+        self._pictures, self._types = 0, Counter[str]()
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """What was written: rows, pictures, questions, and questions by type."""
+        rows = sum(rows for _, rows in self.done)
+        questions = {"questions": self._types.total(), "types": dict(sorted(self._types.items()))}
+        return {"rows": rows, "pictures": self._pictures} | questions
+
+    def add(self, picture: Row) -> None:
+        """A picture with at least one question, as one row or one row a question."""
+        self._pictures += 1
+        self._types.update(question["type"] for question in picture["questions"])
+        for row in split_row(picture) if self.per == "question" else [picture]:
+            writer = self._writer or self._open()
+            writer.write([row])
+            if writer.rows == self._max_rows or writer.bytes >= self._max_bytes:
+                self._close()
+
+    def _path(self) -> Path:
+        return self._stage / f"{self.split}-{len(self.done):05d}"
+
+    def _open(self) -> RowWriter:
+        self._stream = self._path().open("wb")
+        self._writer = RowWriter(self._stream, self.per, {"split": self.split})
+        return self._writer
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            with self._stream, self._writer:
+                pass
+            self.done.append((self._path(), self._writer.rows))
+            self._writer = None
+
+    def __enter__(self) -> _Splitter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._close()
+        elif self._writer is not None:
+            self._stream.close()
+
+
+def _sorted_parts(parts: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """Files by split; splits and files in the order of their names."""
+    by_split: dict[str, list[Path]] = {}
+    for split, path in parts:
+        if not split.isidentifier():
+            raise SdvlmError(f"a split is named by letters and digits, such as train; got {split!r}")
+        by_split.setdefault(split, []).append(path)
+    return {split: sorted(by_split[split], key=lambda path: (path.name, str(path))) for split in sorted(by_split)}
+
+
+def _copy(path: Path, splitter: _Splitter, wanted: set[tuple[str, int]] | None, homes: _Homes) -> None:
+    """The rows of a part into the shards; wanted questions are taken out of ``wanted`` as they are met."""
+    for table in iter_tables(path):
+        homes.enter(table, splitter.split, path)
+        for index in range(table.num_rows):
+            picture: Row = table.slice(index, 1).to_pylist()[0]
+            if wanted is not None:
+                picture = _chosen(picture, wanted)
+            if picture["questions"]:
+                splitter.add(picture)
+
+
+def _chosen(picture: Row, wanted: set[tuple[str, int]]) -> Row:
+    image = picture["image_id"]
+    kept = []
+    for number, question in enumerate(picture["questions"]):
+        if (image, number) in wanted:
+            wanted.remove((image, number))
+            kept.append(question)
+    return with_questions(picture, kept)
+
+
+def _publish(staged: list[_Staged], data: Path, split: str) -> Iterator[Shard]:
+    """Move finished shards under their names, now that it is known how many there are."""
+    for index, (path, rows) in enumerate(staged):
+        final = data / f"{split}-{index:05d}-of-{len(staged):05d}.parquet"
+        shard = Shard(f"{data.name}/{final.name}", split, rows, path.stat().st_size, hash_file(path))
+        path.replace(final)
+        yield shard
