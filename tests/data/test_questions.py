@@ -55,7 +55,7 @@ def test_every_topic_has_at_least_five_phrasings():
 
 
 def test_published_phrasings_of_msmu_are_among_the_templates():
-    every = {question for template in TEMPLATES.values() for question in template.questions}
+    every = {question.replace("{m}", "m") for template in TEMPLATES.values() for question in template.questions}
     assert {
         "What is the size of the {a}?",
         "What is the coordinate of the {a} ?",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sdvlm.data.ask_measures import distinct_things
-from sdvlm.data.categories import with_article
+from sdvlm.data.ask_measures import distinct_things, upright_things
+from sdvlm.data.categories import is_plural, singular, with_article
 from sdvlm.data.facts import Facts, Thing, pick
 from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.schema import AnswerKind, QuestionSample, TypedAnswer
@@ -53,12 +53,13 @@ def ask_position(facts: Facts, rng: np.random.Generator, config: QuestionConfig)
 
 def ask_side(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> QuestionSample | None:
     """Left or right of another object, or nearer than it. Names hold no position word, which would tell the answer."""
-    pair = distinct_things(rng, facts.plain, 2)
+    pair = distinct_things(rng, facts.unplaced, 2)
     if pair is None:
         return None
     draw, yes = rng.random(), rng.random() < 0.5
     if draw > 0.75:
-        return _ask_nearer(pair, yes, rng, config)
+        ask = _ask_front if config.depth_order and rng.random() < 0.5 else _ask_nearer
+        return ask(pair, yes, rng, config)
     ordered = _left_to_right(pair, config)
     if ordered is None:
         return None
@@ -85,7 +86,8 @@ def ask_side(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> 
 def ask_comparison(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> QuestionSample | None:
     """Which of two or three objects is the tallest, the shorter, or the nearest."""
     topic, definition, measure, sign = pick(rng, _COMPARISONS)
-    things = distinct_things(rng, facts.plain, 3 if topic.endswith("three") else 2)
+    able = upright_things(facts.plain, config) if measure is _height else facts.unplaced
+    things = distinct_things(rng, able, 3 if topic.endswith("three") else 2)
     if things is None:
         return None
     ranked = sorted(things, key=lambda thing: sign * measure(thing))
@@ -119,6 +121,9 @@ def ask_existence(facts: Facts, rng: np.random.Generator, config: QuestionConfig
             category, color = pick(rng, facts.absent), pick(rng, _COLORS)
         else:
             return None
+    category = singular(category)
+    if is_plural(category):
+        return None
     name = f"{color} {category}" if colored else category
     answer = TypedAnswer(AnswerKind.YES_NO, (verdict,), None, "visible")
     return word(rng, config, "zero/exists", answer, {"some": with_article(name)}, ids=ids, names=(name,))
@@ -143,6 +148,21 @@ def _ask_nearer(
         return None
     answer = TypedAnswer(AnswerKind.YES_NO, ("yes" if yes else "no",), None, "nearer_than")
     return _word_pair(rng, config, "relative_position/nearer", answer, (near, far) if yes else (far, near))
+
+
+def _ask_front(
+    pair: Sequence[Thing], yes: bool, rng: np.random.Generator, config: QuestionConfig
+) -> QuestionSample | None:
+    """In front of or behind: only where distance and depth clearly agree."""
+    near, far = sorted(pair, key=lambda thing: thing.depth)
+    if not _clearly_more(far.distance, near.distance, config) or not _clearly_more(far.depth, near.depth, config):
+        return None
+    front = rng.random() < 0.5
+    words = ("in front of", "behind") if front else ("behind", "in front of")
+    answer = TypedAnswer(AnswerKind.YES_NO, ("yes" if yes else "no",), None, "in_front_of" if front else "behind")
+    things = (near, far) if yes == front else (far, near)
+    places = {"left": words[0], "right": words[1]}
+    return _word_pair(rng, config, "relative_position/front_behind", answer, things, places)
 
 
 def _word_pair(

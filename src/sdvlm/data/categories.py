@@ -1,21 +1,37 @@
-"""Words for categories: what else a thing may be called, its plural, its article.
+"""What else a thing of a category may be called, and what it may be taken for.
 
 A name is only distinguishing, and a "no" only certain, when no *other* thing could be meant by the same word. So a
-coffee table counts as a table, a sofa as a couch, an armchair as a chair.
+coffee table counts as a table, a sofa as a couch, an armchair as a chair. Categories are the labels of the source, as
+raw as ScanNet's ("office chair", "kitchen cabinets", "tv").
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-__all__ = ["COMMON_CATEGORIES", "STRUCTURE_CATEGORIES", "may_be_called", "may_be_taken_for", "plural", "with_article"]
+from sdvlm.data.nouns import is_countable, is_plural, plural, singular, with_article
+
+__all__ = [
+    "COMMON_CATEGORIES",
+    "STRUCTURE_CATEGORIES",
+    "is_countable",
+    "is_plural",
+    "may_be_called",
+    "may_be_taken_for",
+    "plural",
+    "singular",
+    "with_article",
+]
 
 STRUCTURE_CATEGORIES = frozenset(
     {
         "wall", "floor", "ceiling", "room", "object", "objects", "unknown", "unlabeled", "unannotated", "void",
         "remove", "structure", "otherstructure", "otherfurniture", "otherprop", "misc", "item", "beam", "column",
         "stairs", "baseboard", "trim", "frame", "doorframe", "door frame", "window frame", "light",
-        "ceiling light", "pipe",
+        "ceiling light", "pipe", "pipes", "split", "ledge", "rail", "railing", "handrail", "hand rail", "stair rail",
+        "stair", "staircase", "banister", "windowsill", "window sill", "windowframe", "doorway", "door wall",
+        "power outlet", "power socket", "socket", "light switch", "switch", "vent", "duct", "cable", "wire",
+        "pillar", "roof", "ground", "background", "otherroom", "clutter", "unidentified",
     }
 )  # fmt: skip
 """Parts of the building and catch-all labels: never asked about."""
@@ -30,24 +46,36 @@ COMMON_CATEGORIES = (
 )  # fmt: skip
 """Indoor things a picture may be asked about when it does not hold them."""
 
-_SYNONYMS = (
-    {"sofa", "couch", "loveseat", "settee"},
-    {"tv", "television"},
+_SYNONYM_WORDS = (
+    {"sofa", "couch", "loveseat", "settee", "sofa bed"},
+    {"armchair", "sofa chair", "easy chair", "recliner", "recliner chair"},
+    {"tv", "television", "tele"},
     {"monitor", "screen", "computer monitor", "display"},
-    {"trash can", "trash bin", "garbage bin", "garbage can", "recycling bin", "waste basket", "wastebasket"},
-    {"bookshelf", "bookcase"},
-    {"refrigerator", "fridge"},
+    {"trash can", "trash bin", "garbage bin", "garbage can", "recycling bin", "waste basket", "wastebasket", "dustbin",
+     "rubbish bin", "bin"},
+    {"bookshelf", "bookcase", "book shelf"},
+    {"refrigerator", "fridge", "refridgerator"},
+    {"cabinet", "cupboard"},
+    {"file cabinet", "filing cabinet"},
+    {"bathtub", "bath tub", "tub"},
+    {"stove", "oven", "cooker"},
+    {"end table", "side table"},
+    {"ottoman", "footrest", "footstool", "pouf"},
+    {"blackboard", "chalkboard"},
+    {"backpack", "rucksack"},
     {"curtain", "curtains", "drapes"},
     {"picture", "painting", "poster", "picture frame"},
-    {"rug", "carpet"},
+    {"rug", "carpet", "mat", "floor mat"},
     {"pillow", "cushion"},
     {"wardrobe", "closet"},
-    {"nightstand", "bedside table"},
-    {"plant", "potted plant"},
-)
-"""Different words for the same things."""
+    {"nightstand", "bedside table", "night stand"},
+    {"plant", "potted plant", "house plant", "houseplant"},
+    {"luggage", "suitcase"},
+)  # fmt: skip
+_SYNONYMS = tuple(frozenset(plural(word) for word in group) for group in _SYNONYM_WORDS)
+"""Different words for the same things, as plurals."""
 
-_LOOKALIKES = (
+_LOOKALIKE_WORDS = (
     {"sofa", "couch", "armchair", "chair", "bench", "loveseat", "recliner"},
     {"tv", "television", "monitor", "screen", "whiteboard", "laptop"},
     {"trash can", "trash bin", "garbage bin", "recycling bin", "bin", "wastebasket", "bucket", "basket", "vase"},
@@ -63,19 +91,23 @@ _LOOKALIKES = (
     {"backpack", "bag", "suitcase", "luggage", "handbag"},
     {"rug", "carpet", "mat", "blanket", "towel"},
     {"bathtub", "sink", "toilet"},
+    {"stove", "oven", "microwave"},
+    {"washing machine", "dishwasher", "dryer"},
+    {"blackboard", "whiteboard", "chalkboard", "bulletin board", "board", "poster", "picture"},
 )  # fmt: skip
+_LOOKALIKES = tuple(frozenset(plural(word) for word in group) for group in _LOOKALIKE_WORDS)
 """Things that one may be taken for the other. Wide on purpose: it only makes fewer questions, never a wrong "no"."""
-
-_IRREGULAR = {"shelf": "shelves", "bookshelf": "bookshelves", "person": "people", "loaf": "loaves", "knife": "knives"}
-_ALREADY_PLURAL = frozenset({"curtains", "shelves", "blinds", "stairs", "books", "clothes", "shoes", "drapes"})
 
 
 @cache
 def may_be_called(category: str, word: str) -> bool:
-    """Whether ``word`` is a right name for a thing of ``category``: the same, what it is a kind of, or a synonym."""
-    if _singular(category).endswith(_singular(word)):
+    """Whether ``word`` is a right name for a thing of ``category``: the same, what it is a kind of, or a synonym.
+
+    Singular and plural count as the same word: labels come in both.
+    """
+    if plural(category).endswith(plural(word)):
         return True
-    return any(word in group and _in_group(category, group) for group in _SYNONYMS)
+    return any(plural(word) in group and _in_group(category, group) for group in _SYNONYMS)
 
 
 @cache
@@ -86,35 +118,6 @@ def may_be_taken_for(category: str, word: str) -> bool:
     return any(_in_group(word, group) and _in_group(category, group) for group in _LOOKALIKES)
 
 
-@cache
-def plural(noun: str) -> str:
-    """English plural of a category: "coffee table" -> "coffee tables", "bookshelf" -> "bookshelves"."""
-    *first, last = noun.split(" ")
-    if last in _ALREADY_PLURAL:
-        return noun
-    if last in _IRREGULAR:
-        last = _IRREGULAR[last]
-    elif last.endswith(("s", "x", "z", "ch", "sh")):
-        last += "es"
-    elif last.endswith("y") and last[-2:-1] not in "aeiou":
-        last = last[:-1] + "ies"
-    else:
-        last += "s"
-    return " ".join([*first, last])
-
-
-@cache
-def with_article(noun: str) -> str:
-    """With its indefinite article: "a chair", "an armchair"."""
-    return f"{'an' if noun[:1] in 'aeio' or noun.startswith('umb') else 'a'} {noun}"
-
-
-def _in_group(category: str, group: set[str]) -> bool:
-    return category in group or any(category.endswith(" " + known) for known in group)
-
-
-def _singular(noun: str) -> str:
-    for one, many in _IRREGULAR.items():
-        if noun.endswith(many):
-            return noun[: -len(many)] + one
-    return noun[:-1] if noun.endswith("s") and not noun.endswith("ss") else noun
+def _in_group(category: str, group: frozenset[str]) -> bool:
+    many = plural(category)
+    return many in group or any(many.endswith(" " + known) for known in group)

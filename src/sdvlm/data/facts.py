@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from sdvlm.data.categories import may_be_called, may_be_taken_for
+from sdvlm.data.categories import is_countable, may_be_called, may_be_taken_for
 from sdvlm.data.names import Names
 from sdvlm.data.observe import Observation, ObservedObject
-from sdvlm.data.select import Selection
+from sdvlm.data.select import SelectConfig, Selection
 from sdvlm.scenes.palette import COLORS
 
 __all__ = ["Facts", "Thing", "collect_facts", "pick"]
 
 _T = TypeVar("_T")
+_UPRIGHT = math.cos(math.radians(SelectConfig.max_tilt_deg))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Thing:
         distance, depth: metres from the camera's centre, and along the optical axis, to the box centre.
         center: camera frame, metres.
         u, v: mean position of the seen pixels over the image size.
+        upright: its height is the extent along its box's third axis; no extent of another is asked.
     """
 
     id: int
@@ -44,6 +47,7 @@ class Thing:
     center: tuple[float, float, float]
     u: float
     v: float
+    upright: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,8 @@ class Facts:
     Args:
         observation: where it comes from.
         things: named objects.
-        plain: those of them that have a name without a position word.
+        plain: those of them that have a name without a word of position or size.
+        unplaced: those that have a name without a position word.
         counts: categories with a certain number of visible instances, and their ids.
         present: (category, plain colour or None, id) of what is certainly visible.
         absent: categories that are certainly not in the scene.
@@ -63,6 +68,7 @@ class Facts:
     observation: Observation
     things: tuple[Thing, ...]
     plain: tuple[Thing, ...]
+    unplaced: tuple[Thing, ...]
     counts: tuple[tuple[str, tuple[int, ...]], ...]
     present: tuple[tuple[str, str | None, int], ...]
     absent: tuple[str, ...]
@@ -83,6 +89,7 @@ def collect_facts(selection: Selection, names: Mapping[int, Names], negative_cat
         observation=observation,
         things=things,
         plain=tuple(thing for thing in things if thing.names.plain),
+        unplaced=tuple(thing for thing in things if thing.names.plain or thing.names.sized),
         counts=_certain_counts(selection),
         present=tuple((seen.category, seen.colors.name, seen.id) for seen in selection.kept),
         absent=_absent(observation, negative_categories),
@@ -111,17 +118,18 @@ def _thing(seen: ObservedObject, names: Names, observation: Observation) -> Thin
         center=(x, y, z),
         u=u,
         v=v,
+        upright=bool(seen.object.box.rotation[2, 2] >= _UPRIGHT),
     )
 
 
 def _certain_counts(selection: Selection) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Categories of which every seen instance is kept: each clearly there, none half hidden."""
+    """Categories of which every seen instance is kept: each clearly there, none half hidden, none labelled as many."""
     kept = {seen.id for seen in selection.kept}
     counts = []
     for category in sorted({seen.category for seen in selection.kept}):
-        seen_ids = [seen.id for seen in selection.observation.objects if may_be_called(seen.category, category)]
-        if kept.issuperset(seen_ids):
-            counts.append((category, tuple(seen_ids)))
+        alike = [seen for seen in selection.observation.objects if may_be_called(seen.category, category)]
+        if all(seen.id in kept and is_countable(seen.category) for seen in alike):
+            counts.append((category, tuple(seen.id for seen in alike)))
     return tuple(counts)
 
 

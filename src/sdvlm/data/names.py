@@ -1,8 +1,8 @@
-"""Names that mean exactly one object of a picture: by category, else by colour, else by position.
+"""Names that mean exactly one object of a picture: by category, else by colour, position or size.
 
 A name is given only when no other object the frame sees, however little of it, could be meant by the same words
 (:func:`sdvlm.data.categories.may_be_called`, :attr:`ColorWords.possible`). Where none is found the object stays unnamed
-and is not asked about.
+and is not asked about by name.
 """
 
 from __future__ import annotations
@@ -14,16 +14,49 @@ from dataclasses import dataclass
 from sdvlm.data.categories import may_be_called
 from sdvlm.data.observe import Observation, ObservedObject
 from sdvlm.data.select import Selection
+from sdvlm.data.sizes import SIZES, SizeMargins, size_words
 
-__all__ = ["POSITIONS", "NameConfig", "Names", "name_objects"]
+__all__ = ["POSITIONS", "SIZES", "NameConfig", "Names", "count_outcomes", "name_objects"]
 
 POSITIONS = ("leftmost", "rightmost", "nearest", "farthest")
 """Position words: the first two by the mean x of the seen pixels, the others by distance of the box centre."""
 
+_TELLING = frozenset(
+    {
+        "left",
+        "right",
+        "leftmost",
+        "rightmost",
+        "middle",
+        "center",
+        "near",
+        "nearest",
+        "nearer",
+        "close",
+        "closest",
+        "far",
+    }
+    | {
+        "closer",
+        "farther",
+        "farthest",
+        "front",
+        "behind",
+        "back",
+        "background",
+        "foreground",
+        "tall",
+        "taller",
+        "tallest",
+    }
+    | {"short", "shorter", "shortest", "high", "higher", "highest", "low", "lower", "lowest", "top", "bottom"}
+)
+"""Words of given names that would tell an answer: where the object is, or how tall."""
+
 
 @dataclass(frozen=True)
 class NameConfig:
-    """How far apart objects of one kind must be for a position to tell them apart."""
+    """How far apart objects of one kind must be for a position or a size to tell them apart."""
 
     min_x_share: float = 0.05
     """leftmost, rightmost: gap of mean x to the next candidate, as a share of the picture's width"""
@@ -31,6 +64,8 @@ class NameConfig:
     """nearest, farthest: gap of distance to the next candidate"""
     min_distance_ratio: float = 1.1
     """nearest, farthest: ratio of distance to the next candidate"""
+    sizes: SizeMargins | None = None
+    """margins of names by size ("the tallest chair", "the larger box"); None: no such names"""
 
 
 @dataclass(frozen=True)
@@ -38,12 +73,19 @@ class Names:
     """What an object may be called in its picture.
 
     Args:
-        plain: by category or colour and category, shortest first ("chair", "red chair").
+        plain: by category or colour and category, shortest first ("chair", "red chair"); before them what was given.
         placed: with a position word ("leftmost chair"); only where there is no plain name.
+        sized: with a size word ("larger box"); only where there is no plain name and sizes are wanted.
     """
 
-    plain: tuple[str, ...]
+    plain: tuple[str, ...] = ()
     placed: tuple[str, ...] = ()
+    sized: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> str:
+        """The one to show: the first there is."""
+        return (self.plain + self.placed + self.sized)[0]
 
 
 def name_objects(
@@ -55,8 +97,9 @@ def name_objects(
 
     Args:
         selection: what the frame sees.
-        config: how far apart position words must set objects.
-        given: names found and verified already (:mod:`sdvlm.data.reword`), by instance id; they come first.
+        config: how far apart words of position and size must set objects.
+        given: names found and verified already (:mod:`sdvlm.data.reword`), by instance id; they come first, among the
+            placed names if they hold a word that tells where or how tall the object is.
     """
     config, given = config or NameConfig(), given or {}
     observation = selection.observation
@@ -66,22 +109,51 @@ def name_objects(
         word = seen.category
         if word not in rivals:
             rivals[word] = tuple(one for one in observation.objects if may_be_called(one.category, word))
-        same_word = rivals[word]
-        plain = [word] if len(same_word) == 1 else []
-        color = seen.colors.name
-        if color is not None and sum(_may_be_colored(one, color) for one in same_word) == 1:
-            plain.append(f"{color} {word}")
-        placed = (
-            [] if plain else [f"{position} {word}" for position in _positions(seen, same_word, observation, config)]
-        )
-        if not plain and color is not None and not placed:
-            same_color = tuple(one for one in same_word if _may_be_colored(one, color))
-            placed = [f"{place} {color} {word}" for place in _positions(seen, same_color, observation, config)]
+        names = _names(seen, rivals[word], observation, config)
         if seen.id in given:
-            plain.insert(0, given[seen.id])
-        if plain or placed:
-            named[seen.id] = Names(tuple(plain), tuple(placed))
+            names = _with_given(names, given[seen.id])
+        if names.plain or names.placed or names.sized:
+            named[seen.id] = names
     return named
+
+
+def count_outcomes(selection: Selection, named: Mapping[int, Names]) -> dict[str, int]:
+    """How many seen objects were kept and named, and how many dropped for each reason: ``ambiguous`` has no name.
+
+    Args:
+        selection: what the frame sees.
+        named: from :func:`name_objects`.
+    """
+    counts = selection.counts | {"kept": len(named)}
+    ambiguous = len(selection.kept) - len(named)
+    return counts | ({"ambiguous": ambiguous} if ambiguous else {})
+
+
+def _names(
+    seen: ObservedObject, same_word: tuple[ObservedObject, ...], observation: Observation, config: NameConfig
+) -> Names:
+    """By colour, else by position, else by position among those of its colour; sizes alike, where wanted."""
+    word, color = seen.category, seen.colors.name
+    plain = [word] if len(same_word) == 1 else []
+    if color is not None and sum(_may_be_colored(one, color) for one in same_word) == 1:
+        plain.append(f"{color} {word}")
+    if plain:
+        return Names(tuple(plain))
+    placed = [f"{place} {word}" for place in _positions(seen, same_word, observation, config)]
+    sized = [f"{size} {word}" for size in size_words(seen, same_word, config.sizes)]
+    if color is not None and not (placed and sized):
+        same_color = tuple(one for one in same_word if _may_be_colored(one, color))
+        if not placed:
+            placed = [f"{place} {color} {word}" for place in _positions(seen, same_color, observation, config)]
+        if not sized:
+            sized = [f"{size} {color} {word}" for size in size_words(seen, same_color, config.sizes)]
+    return Names((), tuple(placed), tuple(sized))
+
+
+def _with_given(names: Names, name: str) -> Names:
+    if _TELLING & set(name.lower().replace("-", " ").split()):
+        return Names(names.plain, (name, *names.placed), names.sized)
+    return Names((name, *(one for one in names.plain if one != name)), names.placed, names.sized)
 
 
 def _may_be_colored(seen: ObservedObject, color: str) -> bool:

@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from sdvlm.data.categories import COMMON_CATEGORIES
+from sdvlm.data.phrasings import Phrasing
 from sdvlm.data.schema import QuestionType
+from sdvlm.data.units import unit_of
 from sdvlm.types import SdvlmError
 
 __all__ = ["QuestionConfig"]
@@ -40,6 +42,20 @@ class QuestionConfig:
     """how often an object is called "red chair" where "chair" would do"""
     negative_categories: tuple[str, ...] = COMMON_CATEGORIES
     """what may be asked about when the scene does not hold it"""
+    phrasing: Phrasing = "core"
+    """"core": the questions of the templates; "all": more of them; "held_out": only ones that the others never use"""
+    units: tuple[str, ...] = ("m",)
+    """units that lengths are asked for and answered in, symbols of :data:`sdvlm.data.units.UNITS`; questions name any
+    but metres; a reference height comes in the unit of the answer"""
+    unit_weights: tuple[float, ...] | None = None
+    """how often each of ``units`` is drawn, relative to the others; None: all alike"""
+    distance: Literal["centres", "surfaces", "both"] = "centres"
+    """what is measured between two objects: from centre to centre of their boxes, or between the closest surfaces of
+    the boxes; "both": one or the other, and the question says which"""
+    depth_order: bool = False
+    """also ask which is in front of, or behind, which, from the viewer's perspective"""
+    gravity_known: bool = True
+    """False: nobody knows which way is up, so no height, width or length is asked and none compared"""
 
     def __post_init__(self) -> None:
         if self.per_frame < 1:
@@ -50,3 +66,13 @@ class QuestionConfig:
         if not weights or min(weights.values()) < 0 or max(weights.values()) == 0:
             raise SdvlmError("question weights must be non-negative, at least one of them positive")
         object.__setattr__(self, "weights", MappingProxyType(weights))
+        self._check_units()
+
+    def _check_units(self) -> None:
+        for unit in self.units:
+            unit_of(unit)
+        if not self.units or len(set(self.units)) != len(self.units):
+            raise SdvlmError(f"units must be different ones, at least one; got {self.units}")
+        shares = self.unit_weights
+        if shares is not None and (len(shares) != len(self.units) or min(shares) < 0 or max(shares) <= 0):
+            raise SdvlmError(f"unit_weights must be non-negative, one for each of {self.units}; got {shares}")

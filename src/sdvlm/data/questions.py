@@ -39,6 +39,8 @@ ASKERS: Mapping[QuestionType, Asker] = {
 }
 """What draws a question of each family."""
 
+_METRES = {"m": "m", "meters": "meters"}
+
 _MAX_EXCESS = 1.5
 """a family takes over at most half its own share again from families a picture gives no questions of"""
 
@@ -67,6 +69,8 @@ def ask_all(
         In random order. Fewer than asked for where the picture gives no more, none where it shows nothing to ask about.
     """
     config = config or QuestionConfig()
+    if name_config is not None and not config.gravity_known:
+        name_config = replace(name_config, sizes=None)
     facts = collect_facts(selection, name_objects(selection, name_config, given_names), config.negative_categories)
     facts = replace(facts, counts=_balance(facts.counts, rng))
     families = [family for family, weight in config.weights.items() if weight > 0]
@@ -110,7 +114,7 @@ def iter_phrases(categories: Iterable[str]) -> Iterator[str]:
             fill = {place: names[(index + offset) % len(names)] for offset, place in enumerate("abc")}
             digits = {place: numbers[(index + offset) % len(numbers)] for offset, place in enumerate("xyz")}
             if text:
-                words = {"many": "chairs", "some": "a chair", "left": "left", "right": "right"}
+                words = {"many": "chairs", "some": "a chair", "left": "left", "right": "right"} | _METRES
                 yield text.format(**fill, **digits, **words)
 
 
@@ -127,4 +131,5 @@ def _key(sample: QuestionSample) -> tuple[object, ...]:
     topic = sample.template.rsplit("/", 1)[0]
     about_a_category = sample.type in (QuestionType.COUNT, QuestionType.ZERO)
     subject = sample.names if about_a_category else sample.objects
-    return topic, sample.answer_typed.definition, subject, sample.answer_typed.values
+    said = () if sample.answer_typed.unit else sample.answer_typed.values  # a length in feet is the length in metres
+    return topic, sample.answer_typed.definition, subject, said

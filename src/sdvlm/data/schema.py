@@ -47,11 +47,12 @@ class AnswerKind(StrEnum):
 
 
 DEFINITIONS: dict[str, str] = {
-    "height": "vertical extent of the object's box",
+    "height": "vertical extent of the object's oriented box",
     "width": "shorter horizontal extent of the object's oriented box",
     "length": "longer horizontal extent of the object's oriented box",
     "size": "length, width and height of the object's oriented box",
     "centre_to_centre": "straight line between the centres of the two objects' boxes",
+    "closest_surfaces": "shortest straight line between the surfaces of the two objects' oriented boxes",
     "camera_to_centre": "straight line from the camera's centre to the centre of the object's box",
     "depth_of_centre": "distance of the centre of the object's box along the optical axis",
     "visible_instances": "instances of the category that can be seen in the image",
@@ -60,6 +61,10 @@ DEFINITIONS: dict[str, str] = {
     "left_of": "the first object lies left of the second, in the image and in camera x",
     "right_of": "the first object lies right of the second, in the image and in camera x",
     "nearer_than": "the centre of the first object's box is nearer to the camera's centre than that of the second",
+    "in_front_of": "the centre of the first object's box is nearer to the camera's centre than that of the second, and "
+    "less deep along the optical axis",
+    "behind": "the centre of the first object's box is farther from the camera's centre than that of the second, and "
+    "deeper along the optical axis",
     "side": "on which side of the second object the first one lies, in the image and in camera x",
     "tallest": "the named object with the largest vertical extent",
     "shortest": "the named object with the smallest vertical extent",

@@ -1,7 +1,8 @@
 """How questions and answers are worded. Data only; the published phrasings of MSMU are among them, as they are.
 
 Places: ``{a} {b} {c}`` names of objects in the order of mention, ``{x} {y} {z}`` numbers or points already formatted,
-``{many}`` a plural, ``{some}`` a name with "a" or "an", ``{left}`` and ``{right}`` the side asked and the other one.
+``{many}`` a plural, ``{some}`` a name with "a" or "an", ``{left}`` and ``{right}`` the side asked and the other one,
+``{m}`` and ``{meters}`` the unit ("m", "meters" unless another is asked for).
 """
 
 from __future__ import annotations
@@ -36,34 +37,34 @@ TEMPLATES: dict[str, Template] = {
             "How tall is the {a}?",
             "How high is the {a} from its bottom to its top?",
             "Could you tell me the height of the {a}?",
-            "Estimate the height of the {a} in meters.",
+            "Estimate the height of the {a} in {meters}.",
             "What is the vertical extent of the {a}?",
         ),
-        "The {a} measures {x} meters in height.",
-        "{x} m",
+        "The {a} measures {x} {meters} in height.",
+        "{x} {m}",
     ),
     "scale_estimation/width": Template(
         (
             "What is the width of the {a}?",
             "How wide is the {a}?",
             "Could you tell me the width of the {a}?",
-            "Estimate the width of the {a} in meters.",
-            "How many meters wide is the {a}?",
+            "Estimate the width of the {a} in {meters}.",
+            "How many {meters} wide is the {a}?",
             "What is the shorter horizontal side of the {a}?",
         ),
-        "The {a} measures {x} meters in width.",
-        "{x} m",
+        "The {a} measures {x} {meters} in width.",
+        "{x} {m}",
     ),
     "scale_estimation/length": Template(
         (
             "What is the length of the {a}?",
             "How long is the {a}?",
             "Could you tell me the length of the {a}?",
-            "Estimate the length of the {a} in meters.",
+            "Estimate the length of the {a} in {meters}.",
             "What is the longer horizontal side of the {a}?",
         ),
-        "The {a} measures {x} meters in length.",
-        "{x} m",
+        "The {a} measures {x} {meters} in length.",
+        "{x} {m}",
     ),
     "scale_estimation/size": Template(
         (
@@ -71,10 +72,10 @@ TEMPLATES: dict[str, Template] = {
             "How big is the {a}?",
             "What are the length, width and height of the {a}?",
             "Could you give me the dimensions of the {a}?",
-            "Estimate the size of the {a}: length, width and height in meters.",
+            "Estimate the size of the {a}: length, width and height in {meters}.",
         ),
-        "The {a} is with the size of {x} m x {y} m x {z} m.",
-        "{x} m x {y} m x {z} m",
+        "The {a} is with the size of {x} {m} x {y} {m} x {z} {m}.",
+        "{x} {m} x {y} {m} x {z} {m}",
     ),
     "absolute_distance/pair": Template(
         (
@@ -82,23 +83,23 @@ TEMPLATES: dict[str, Template] = {
             "How far is the {a} from the {b}?",
             "How far apart are the {a} and the {b}?",
             "Measure the distance from the {a} to the {b}.",
-            "How many meters lie between the centers of the {a} and the {b}?",
+            "How many {meters} lie between the centers of the {a} and the {b}?",
             "Could you tell me how far the {a} is from the {b}?",
         ),
-        "The distance between the {a} and the {b} is {x} meters.",
-        "{x} m",
+        "The distance between the {a} and the {b} is {x} {meters}.",
+        "{x} {m}",
     ),
     "absolute_distance/camera": Template(
         (
             "How far is the {a} from the camera?",
             "What is the distance between the camera and the {a}?",
             "How far away is the {a}?",
-            "How many meters is the {a} away from the camera?",
+            "How many {meters} is the {a} away from the camera?",
             "Estimate the distance from the camera to the {a}.",
             "What is the distance of the {a} from the viewer?",
         ),
-        "The {a} is {x} meters away from the camera.",
-        "{x} m",
+        "The {a} is {x} {meters} away from the camera.",
+        "{x} {m}",
     ),
     "absolute_distance/depth": Template(
         (
@@ -106,10 +107,10 @@ TEMPLATES: dict[str, Template] = {
             "At what depth in the scene is the {a}?",
             "How deep in the scene is the {a}, measured along the viewing direction?",
             "How far is the {a} along the optical axis?",
-            "Give the depth of the {a} from the camera plane in meters.",
+            "Give the depth of the {a} from the camera plane in {meters}.",
         ),
-        "The {a} is at a depth of {x} meters.",
-        "{x} m",
+        "The {a} is at a depth of {x} {meters}.",
+        "{x} {m}",
     ),
     "count/number": Template(
         (
@@ -149,26 +150,26 @@ TEMPLATES: dict[str, Template] = {
     ),
     "refer_obj_estimation/two": Template(
         (
-            "The height of the {a} is {x} m, what is the height of the {b} ?",
-            "Given that the {a} is {x} m tall, how tall is the {b}?",
-            "If the height of the {a} is {x} meters, what is the height of the {b}?",
-            "Knowing that the {a} has a height of {x} m, estimate the height of the {b}.",
-            "The {a} is {x} m high. How high is the {b}?",
+            "The height of the {a} is {x} {m}, what is the height of the {b} ?",
+            "Given that the {a} is {x} {m} tall, how tall is the {b}?",
+            "If the height of the {a} is {x} {meters}, what is the height of the {b}?",
+            "Knowing that the {a} has a height of {x} {m}, estimate the height of the {b}.",
+            "The {a} is {x} {m} high. How high is the {b}?",
         ),
-        "Since the height of the {a} is {x} m, i think the height of the {b} is {y} meters.",
-        "{y} m",
+        "Since the height of the {a} is {x} {m}, i think the height of the {b} is {y} {meters}.",
+        "{y} {m}",
     ),
     "refer_obj_estimation/three": Template(
         (
-            "The height of the {a} is {x} m, what is the height of the {b} and the {c} ?",
-            "Given that the {a} is {x} m tall, how tall are the {b} and the {c}?",
-            "If the height of the {a} is {x} meters, what are the heights of the {b} and the {c}?",
-            "Knowing that the {a} has a height of {x} m, estimate the heights of the {b} and the {c}.",
-            "The {a} is {x} m high. How high are the {b} and the {c}?",
+            "The height of the {a} is {x} {m}, what is the height of the {b} and the {c} ?",
+            "Given that the {a} is {x} {m} tall, how tall are the {b} and the {c}?",
+            "If the height of the {a} is {x} {meters}, what are the heights of the {b} and the {c}?",
+            "Knowing that the {a} has a height of {x} {m}, estimate the heights of the {b} and the {c}.",
+            "The {a} is {x} {m} high. How high are the {b} and the {c}?",
         ),
-        "Since the height of the {a} is {x} m, i think the height of the {b} is {y} meters "
-        "and the height of the {c} is {z} meters.",
-        "{y} m, {z} m",
+        "Since the height of the {a} is {x} {m}, i think the height of the {b} is {y} {meters} "
+        "and the height of the {c} is {z} {meters}.",
+        "{y} {m}, {z} {m}",
     ),
     "relative_position/side_of": Template(
         (

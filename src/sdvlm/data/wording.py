@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sdvlm.data.categories import is_plural
 from sdvlm.data.facts import Thing, pick
+from sdvlm.data.phrasings import ALL_TEMPLATES, phrasings, sentences
 from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.schema import QuestionSample, QuestionType, TypedAnswer
-from sdvlm.data.templates import TEMPLATES
+from sdvlm.data.units import UNITS
 
-__all__ = ["any_name", "metres", "plain_name", "rounded", "word"]
+__all__ = ["any_name", "draw_unit", "metres", "plain_name", "rounded", "word"]
 
 _PLACES = ("a", "b", "c")
+_END = re.compile(r"\s*([?.]?)\s*$")
+_SUBJECT = "".join(rf"(?<!\b{word} )" for word in ("of", "and", "than", "to", "from"))
+_WITH_UNIT = (" in {unit}{end}", "{end} Answer in {unit}.", "{end} Give the answer in {unit}.")
 
 
 def rounded(value: float) -> float:
-    """The value as it stands in an answer: two decimals."""
+    """A coordinate as it stands in an answer: two decimals."""
     return float(f"{value:.2f}")
 
 
@@ -26,15 +32,25 @@ def metres(value: float) -> str:
     return f"{value:.2f}"
 
 
+def draw_unit(rng: np.random.Generator, config: QuestionConfig) -> str:
+    """The unit of one question. Nothing is drawn where there is no choice."""
+    if len(config.units) == 1:
+        return config.units[0]
+    weights = np.array(config.unit_weights or [1.0] * len(config.units))
+    return config.units[int(np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(), side="right"))]
+
+
 def plain_name(rng: np.random.Generator, thing: Thing, config: QuestionConfig) -> str:
-    """A name without a position word: by category, sometimes with its colour."""
+    """A name without a position word: by category, sometimes with its colour; by size where that alone tells apart."""
     options = thing.names.plain
+    if not options:
+        return pick(rng, thing.names.sized)
     return options[-1] if len(options) > 1 and rng.random() < config.extra_color_probability else options[0]
 
 
 def any_name(rng: np.random.Generator, thing: Thing, config: QuestionConfig) -> str:
-    """A plain name if there is one, else one with a position word."""
-    return plain_name(rng, thing, config) if thing.names.plain else pick(rng, thing.names.placed)
+    """A plain name if there is one, else one with a word of position or size."""
+    return plain_name(rng, thing, config) if thing.names.plain else pick(rng, thing.names.placed + thing.names.sized)
 
 
 def word(
@@ -47,31 +63,61 @@ def word(
     ids: Sequence[int],
     names: Sequence[str],
     point: tuple[float, float] | None = None,
+    unit: str = "m",
 ) -> QuestionSample:
     """Choose a phrasing of the topic and fill it in.
 
     Args:
-        topic: a key of :data:`sdvlm.data.templates.TEMPLATES`.
+        topic: a key of :data:`sdvlm.data.phrasings.ALL_TEMPLATES`.
         answer: typed answer; a "no" takes the template's negative sentence.
         places: what fills the other places of the template.
         ids, names: objects in the order of mention; names fill ``{a} {b} {c}``.
         point: for questions about a point.
+        unit: symbol of the unit that the numbers in ``places`` are in; the question names it unless it is metres.
     """
-    template = TEMPLATES[topic]
-    number = int(rng.random() * len(template.questions))
-    filled = {**dict(zip(_PLACES, names, strict=False)), **places}
+    template, choices = ALL_TEMPLATES[topic], phrasings(topic, config.phrasing)
+    label, question = choices[int(rng.random() * len(choices))]
+    if unit != "m":
+        question = _ask_in_unit(question, UNITS[unit].word, rng)
     negative = answer.values == ("no",)
     if config.answer_style == "short":
         text = template.short_no if negative else template.short
+    elif negative:
+        text = template.answer_no
     else:
-        text = template.answer_no if negative else template.answer
+        ways = sentences(topic, config.phrasing)
+        text = ways[0] if len(ways) == 1 else pick(rng, ways)
+    filled = {"m": UNITS[unit].symbol, "meters": UNITS[unit].word, **dict(zip(_PLACES, names, strict=False)), **places}
+    many = [place for place in (*_PLACES, "x") if filled.get(place) in names and is_plural(filled[place])]
     return QuestionSample(
-        question=template.questions[number].format(**filled),
-        answer=text.format(**filled),
+        question=_agree(question, many).format(**filled),
+        answer=_agree(text, many).format(**filled),
         type=QuestionType(topic.split("/")[0]),
         answer_typed=answer,
         objects=tuple(ids),
         names=tuple(names),
-        template=f"{topic}/{number}",
+        template=f"{topic}/{label}",
         point=point,
+        said_unit=unit,
     )
+
+
+def _ask_in_unit(question: str, unit_word: str, rng: np.random.Generator) -> str:
+    """The question with the unit asked for, if it does not ask for one already."""
+    if "{meters}" in question and "{x} {meters}" not in question:
+        return question
+    ending = _END.search(question)
+    assert ending is not None  # it matches the empty end
+    return question[: ending.start()] + pick(rng, _WITH_UNIT).format(unit=unit_word, end=ending[1])
+
+
+def _agree(text: str, many: Sequence[str]) -> str:
+    """The template with its verbs in the plural where the name that comes to that place is one ("the shelves are")."""
+    for place in many:
+        name = rf"[Tt]he \{{{place}\}}"
+        text = re.sub(rf"\b([Ii])s (?={name})", lambda match: "Are " if match[1] == "I" else "are ", text)
+        text = re.sub(rf"\b([Dd])oes (?={name})", r"\1o ", text)
+        text = re.sub(rf"{_SUBJECT}({name}) is\b", r"\1 are", text)
+        text = re.sub(rf"{_SUBJECT}({name}) has\b", r"\1 have", text)
+        text = re.sub(rf"{_SUBJECT}({name}) (measure|stand)s\b", r"\1 \2", text)
+    return text
