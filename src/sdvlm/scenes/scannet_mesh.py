@@ -72,8 +72,10 @@ def annotation_groups(path: Path) -> list[tuple[int, str, NDArray[np.int64], dic
     Raises:
         SdvlmError: a group without these, or two with one objectId.
     """
-    groups = []
-    for group in read_json_key(path, "segGroups"):
+    groups, listed = [], read_json_key(path, "segGroups")
+    if not isinstance(listed, list):
+        raise SdvlmError(f"{path}: segGroups must be a list of objects; got {type(listed).__name__}")
+    for group in listed:
         try:
             segments = np.array(group["segments"], dtype=np.int64).ravel()
             groups.append((int(group["objectId"]) + 1, str(group["label"]).strip(), segments, group))

@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from sdvlm.scenes.ply import write_ply
 from sdvlm.scenes.scannet_labels import nyu40_id
 from sdvlm.scenes.scannet_layout import ScannetPaths, camera_matrix, format_matrix, write_info
 from sdvlm.scenes.scene import Scene, SceneMesh
+from sdvlm.scenes.sens import SensHeader
+from sdvlm.scenes.sens_writer import SensWriter, write_sens
 from sdvlm.types import Camera, DepthKind, DepthMap, SdvlmError
 
 __all__ = ["ScanFrame", "scan_frames", "write_scannet_scene"]
@@ -72,6 +75,7 @@ def write_scannet_scene(
     T_aligned_raw: NDArray[np.float64] | None = None,
     scene_type: str = "Misc.",
     notes: dict[str, object] | None = None,
+    sens: bool = False,
 ) -> Path:
     """Write one scene under ``root/<scene id>``.
 
@@ -82,6 +86,8 @@ def write_scannet_scene(
         T_aligned_raw: (4, 4) rigid `axisAlignment`; mesh and poses are stored in the raw frame. Default: identity.
         scene_type: ScanNet's `sceneType`.
         notes: written beside as ``sdvlm.json``.
+        sens: write frames into ``<id>.sens`` (JPEG colour, zlib depth, float32 poses; frames are known by their
+            position) instead of folders of extracted frames.
 
     Returns:
         The scene's folder.
@@ -105,7 +111,8 @@ def write_scannet_scene(
     try:
         paths.folder.mkdir(parents=True)
         _write_mesh(paths, scene, scene.mesh, T_raw_aligned)
-        cameras, count = _write_frames(paths, scan_frames(scene) if frames is None else frames, T_raw_aligned)
+        shots = scan_frames(scene) if frames is None else frames
+        cameras, count = (_write_stream if sens else _write_frames)(paths, shots, T_raw_aligned)
         _write_info(paths, cameras, count, T, scene_type)
         if notes is not None:
             (paths.folder / "sdvlm.json").write_text(json.dumps(notes, indent=1, sort_keys=True) + "\n")
@@ -175,8 +182,7 @@ def _write_frames(
             for which, camera in zip(("color", "depth"), cameras, strict=True):
                 paths.intrinsic(which).write_text(format_matrix(camera_matrix(camera)))
                 paths.extrinsic(which).write_text(format_matrix(np.eye(4)))
-        elif cameras != (frame.camera, frame.depth_camera):
-            raise SdvlmError(f"frame {frame.id}: ScanNet's layout has one camera a scene, this frame has another")
+        _refuse_another_camera(cameras, frame)
         Image.fromarray(frame.image).save(paths.color(frame.id), quality=95, subsampling=0)
         millimetres = np.nan_to_num(frame.depth.values.astype(np.float64) * 1000).round()
         millimetres[millimetres > 65535] = 0
@@ -184,6 +190,28 @@ def _write_frames(
         paths.pose(frame.id).write_text(format_matrix(T_raw_aligned @ frame.T_world_cam))
         count += 1
     return cameras, count
+
+
+def _refuse_another_camera(cameras: tuple[Camera, Camera], frame: ScanFrame) -> None:
+    if cameras != (frame.camera, frame.depth_camera):
+        raise SdvlmError(f"frame {frame.id}: ScanNet's layout has one camera a scene, this frame has another")
+
+
+def _write_stream(
+    paths: ScannetPaths, frames: Iterable[ScanFrame], T_raw_aligned: NDArray[np.float64]
+) -> tuple[tuple[Camera, Camera] | None, int]:
+    """All frames into one ``.sens`` file. Returns what `_write_frames` does."""
+    cameras: tuple[Camera, Camera] | None = None
+    writer: SensWriter | None = None
+    with ExitStack() as stack:
+        for frame in frames:
+            if cameras is None or writer is None:
+                cameras = color, depth = frame.camera, frame.depth_camera
+                matrices = camera_matrix(color), np.eye(4), camera_matrix(depth), np.eye(4)
+                writer = stack.enter_context(write_sens(paths.sens, SensHeader(*matrices, color.size, depth.size)))
+            _refuse_another_camera(cameras, frame)
+            writer.add(frame.image, frame.depth.values, T_raw_aligned @ frame.T_world_cam)
+    return cameras, writer.count if writer is not None else 0
 
 
 def _write_info(
