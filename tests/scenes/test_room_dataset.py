@@ -47,3 +47,14 @@ def test_sensor_depth_has_holes_and_a_size_of_its_own(tmp_path: Path) -> None:
         depth = frame.load().depth
         assert depth.size == (64, 48)
         assert 0.2 < depth.valid.mean() < 1.0
+
+
+def test_rooms_can_be_written_as_streams_and_gone_on_with(tmp_path: Path) -> None:
+    small = {"seed": 3, "frames": 2, "image_size": (48, 36), "supersample": 1}
+    write_rooms(tmp_path, RoomDataset(scenes=1, sens=True, **small))
+    first, second = write_rooms(tmp_path, RoomDataset(scenes=2, sens=True, **small))
+    assert (first.skipped, first.frames, second.skipped, second.frames) == (True, 2, False, 2)
+    assert sorted(path.suffix for path in first.folder.iterdir()) == [".json"] * 3 + [".ply"] * 2 + [".sens", ".txt"]
+    assert len(read_scannet_scene(first.folder).frames) == 2
+    with pytest.raises(SdvlmError, match="other settings"):
+        write_rooms(tmp_path, RoomDataset(scenes=1, **small))

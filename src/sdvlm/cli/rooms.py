@@ -31,6 +31,7 @@ def rooms(
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the pictures.")] = "640x480",
     depth_size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT of the depth; default: as the pictures.")] = None,
     sensor: Annotated[bool, typer.Option(help="Add a sensor's noise and holes.")] = False,
+    sens: Annotated[bool, typer.Option(help="Write frames into a .sens file a scene, not into folders.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write procedural rooms in ScanNet's layout. Run again to go on where it stopped."""
@@ -44,6 +45,7 @@ def rooms(
         image_size=_size(size, "--size"),
         depth_size=None if depth_size is None else _size(depth_size, "--depth-size"),
         sensor=SensorConfig() if sensor else None,
+        sens=sens,
     )
 
     def tell(room: WrittenRoom) -> None:

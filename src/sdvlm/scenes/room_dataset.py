@@ -52,6 +52,8 @@ class RoomDataset:
     """what rooms are drawn from"""
     views: ViewConfig = dataclasses.field(default_factory=ViewConfig)
     """what viewpoints are drawn from"""
+    sens: bool = False
+    """frames as one ``.sens`` file a scene instead of folders"""
 
     def __post_init__(self) -> None:
         if self.scenes < 1 or self.frames < 1 or self.seed < 0:
@@ -90,7 +92,9 @@ def write_rooms(
     written = []
     for number in range(dataset.scenes):
         folder = root / f"scene{number:04d}_00"
-        room = _existing(folder, _notes(dataset, number)) or _write_one(root, folder.name, dataset, number)
+        room = _existing(folder, _notes(dataset, number), dataset.frames) or _write_one(
+            root, folder.name, dataset, number
+        )
         written.append(room)
         if progress is not None:
             progress(room)
@@ -101,10 +105,12 @@ def _notes(dataset: RoomDataset, number: int) -> dict[str, object]:
     """What a scene was made from; ``scenes`` is left out, so a set can grow."""
     settings = dataclasses.asdict(dataset)
     del settings["scenes"]
+    if not dataset.sens:
+        del settings["sens"]  # rooms written before there was a choice stay the same
     return {"number": number, "settings": json.loads(json.dumps(settings))}
 
 
-def _existing(folder: Path, notes: dict[str, object]) -> WrittenRoom | None:
+def _existing(folder: Path, notes: dict[str, object], frames: int) -> WrittenRoom | None:
     if not folder.exists():
         return None
     try:
@@ -114,7 +120,7 @@ def _existing(folder: Path, notes: dict[str, object]) -> WrittenRoom | None:
         same, objects = False, 0
     if not same:
         raise SdvlmError(f"{folder} was made from other settings; choose another output folder or remove it")
-    return WrittenRoom(folder, objects, len(list((folder / "color").glob("*.jpg"))), skipped=True)
+    return WrittenRoom(folder, objects, frames, skipped=True)
 
 
 def _write_one(root: Path, scene_id: str, dataset: RoomDataset, number: int) -> WrittenRoom:
@@ -131,6 +137,7 @@ def _write_one(root: Path, scene_id: str, dataset: RoomDataset, number: int) -> 
         T_aligned_raw=_unaligned(rng),
         scene_type=room.kind,
         notes={"notes": _notes(dataset, number), "objects": len(room.objects)},
+        sens=dataset.sens,
     )
     return WrittenRoom(folder, len(room.objects), dataset.frames, skipped=False)
 
