@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdvlm.data.colors import color_words, instance_colors
+from sdvlm.data.colors import color_words, colors_from_pixels, instance_colors
 from sdvlm.scenes.palette import COLORS, PLASTIC, pick_color, srgb_to_lab
 from sdvlm.scenes.scene import SceneMesh
+from sdvlm.types import SdvlmError
 
 
 def words(*rgb, weights=None):
@@ -80,3 +81,53 @@ def test_instances_are_weighed_by_area():
     found = instance_colors(mesh)
     assert set(found) == {4}
     assert found[4].name == "green"
+
+
+def test_pixels_name_each_instance_by_its_own_colour():
+    image = np.zeros((40, 60, 3), dtype=np.uint8)
+    instances = np.zeros((40, 60), dtype=np.int32)
+    for k, name in enumerate(("red", "white", "blue")):
+        image[10:30, 20 * k : 20 * k + 20] = COLORS[name]
+        instances[10:30, 20 * k : 20 * k + 20] = 7 + k
+    found = colors_from_pixels(image, instances)
+    assert {instance: words.name for instance, words in found.items()} == {7: "red", 8: "white", 9: "blue"}
+    assert found[7].possible == {"red"}
+
+
+def test_pixels_that_mix_at_an_edge_are_left_out():
+    image = np.tile(np.array(COLORS["red"], dtype=np.uint8), (12, 12, 1))
+    instances = np.zeros((12, 12), dtype=np.int32)
+    instances[2:10, 2:10] = 3
+    edge = instances == 3
+    edge[3:9, 3:9] = False
+    image[edge] = COLORS["blue"]
+    assert colors_from_pixels(image, instances)[3].possible == {"red"}
+
+
+def test_an_instance_that_is_all_edge_still_has_colours():
+    image = np.tile(np.array(COLORS["green"], dtype=np.uint8), (9, 9, 1))
+    instances = np.zeros((9, 9), dtype=np.int32)
+    instances[4, 2:7] = 5
+    assert colors_from_pixels(image, instances)[5].name == "green"
+
+
+def test_a_half_shaded_thing_has_no_colour_name_but_both_are_possible():
+    image = np.zeros((20, 20, 3), dtype=np.uint8)
+    image[:, :10], image[:, 10:] = COLORS["white"], COLORS["gray"]
+    words = colors_from_pixels(image, np.full((20, 20), 2))[2]
+    assert words.name is None
+    assert words.possible >= {"white", "gray"}
+
+
+def test_only_so_many_pixels_are_looked_at_and_they_are_spread():
+    rng = np.random.default_rng(0)
+    red = rng.random((200, 200)) < 0.9
+    image = np.where(red[..., None], COLORS["red"], COLORS["blue"]).astype(np.uint8)
+    few = colors_from_pixels(image, np.full((200, 200), 1), max_samples=400)[1]
+    assert few.name == "red"
+    assert few.possible == {"red", "blue"}
+
+
+def test_ids_of_another_size_are_refused():
+    with pytest.raises(SdvlmError, match="10x20"):
+        colors_from_pixels(np.zeros((5, 5, 3), dtype=np.uint8), np.zeros((20, 10), dtype=np.int32))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from sdvlm.scenes.palette import COLORS, color_distances
 from sdvlm.scenes.scene import SceneMesh
+from sdvlm.types import SdvlmError
 
-__all__ = ["ColorWords", "color_words", "instance_colors"]
+__all__ = ["ColorWords", "color_words", "colors_from_pixels", "instance_colors"]
 
 _NAMES = tuple(COLORS)
 
@@ -76,3 +77,61 @@ def instance_colors(mesh: SceneMesh) -> dict[int, ColorWords]:
         if instance > 0:
             words[int(instance)] = color_words(rgb[faces], area[faces])
     return words
+
+
+def colors_from_pixels(
+    image: NDArray[np.uint8],
+    instances: NDArray[np.integer],
+    *,
+    max_samples: int = 1500,
+    margin: float = 0.7,
+    min_plain_share: float = 0.6,
+    min_possible_share: float = 0.05,
+) -> dict[int, ColorWords]:
+    """Colour words of every instance of a picture, from its pixels: for scenes without a coloured mesh.
+
+    More careful than :func:`instance_colors`, because light, shade and the camera's white balance are in the pixels too:
+    fewer are called by a colour, and more colours count as possible. Pixels next to another instance, where the lens and
+    the mask's edge mix surfaces, are left out where an instance has others.
+
+    Args:
+        image: (H, W, 3) uint8 sRGB.
+        instances: (H, W) instance ids, 0 = none.
+        max_samples: pixels looked at of each instance at most, evenly spread over it.
+        margin, min_plain_share, min_possible_share: as in :func:`color_words`.
+
+    Returns:
+        By instance id; every positive id of ``instances`` has an entry.
+
+    Raises:
+        SdvlmError: picture and ids differ in size.
+    """
+    if image.shape[:2] != instances.shape:
+        (h, w), (want_h, want_w) = instances.shape, image.shape[:2]
+        raise SdvlmError(f"instance ids are {w}x{h} pixels but the picture is {want_w}x{want_h}; resize the ids")
+    inner = _inner(instances)
+    ids = np.where(inner, instances, 0)
+    lost = np.setdiff1d(np.unique(instances), np.unique(ids))
+    if lost.size:
+        ids = np.where(np.isin(instances, lost), instances, ids)
+    flat, pixels = ids.ravel(), image.reshape(-1, 3)
+    filled = np.flatnonzero(flat > 0)
+    order = filled[np.argsort(flat[filled], kind="stable")]
+    unique, starts = np.unique(flat[order], return_index=True)
+    words = {}
+    for instance, places in zip(unique.tolist(), np.split(order, starts[1:]), strict=True):
+        chosen = places[:: max(1, -(-len(places) // max_samples))]
+        even = np.ones(len(chosen))
+        words[int(instance)] = color_words(pixels[chosen], even, margin, min_plain_share, min_possible_share)
+    return words
+
+
+def _inner(instances: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(H, W) whether the four neighbours inside the picture are of the same instance."""
+    inner = np.ones(instances.shape, dtype=bool)
+    down, right = instances[1:] == instances[:-1], instances[:, 1:] == instances[:, :-1]
+    inner[1:] &= down
+    inner[:-1] &= down
+    inner[:, 1:] &= right
+    inner[:, :-1] &= right
+    return inner
