@@ -43,7 +43,7 @@ def test_the_pixels_of_a_box_are_those_whose_point_lies_in_it(seed: int) -> None
     rng = np.random.default_rng(seed)
     depth = rng.uniform(1.0, 3.0, (24, 32)).astype(np.float32)
     depth[rng.random(depth.shape) < 0.1] = np.nan
-    yaw, margin = rng.uniform(-3, 3), 0.05
+    yaw, margin = rng.uniform(-3, 3), 0.02
     center, size = np.array([*rng.uniform(-0.5, 0.5, 1), 2.0, 1.0]), rng.uniform(0.5, 1.5, 3)
     seen = see_boxes([thing(3, tuple(center), tuple(size), yaw)], depth, CAMERA, LEVEL, margin_m=margin)
     axis = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
@@ -58,6 +58,14 @@ def test_the_pixels_of_a_box_are_those_whose_point_lies_in_it(seed: int) -> None
             assert (seen.instances[pixel] == 3) == (max(outside) < 0)
     assert doubtful < 10
     assert (seen.instances[np.isnan(depth)] == 0).all()
+
+
+def test_small_things_have_a_small_margin() -> None:
+    mug = thing(1, (0.0, 2.0, 1.0), (0.2, 0.2, 0.2))
+    assert see_boxes([mug], wall(1.895), CAMERA, LEVEL).amodal
+    assert not see_boxes([mug], wall(1.885), CAMERA, LEVEL).instances.any()
+    cupboard = thing(1, (0.0, 2.0, 1.0), (0.8, 0.2, 0.8))
+    assert see_boxes([cupboard], wall(1.885), CAMERA, LEVEL).instances.any()
 
 
 def test_pixels_before_a_box_hide_it_and_pixels_behind_it_do_not() -> None:

@@ -1,7 +1,8 @@
 """What one RGB-D frame sees of boxes (or of masks) when there is no mesh to render: decided by its measured depth.
 
 A pixel belongs to an object where its back-projected point lies in the object's box. How much of an object is hidden
-is read from the pixels of the box's outline that the sensor measures in front of the box.
+is read from the pixels of the box's outline that the sensor measures in front of the box. Sparse depth (LiDAR) is
+spread to the pixels between its points for this (`sdvlm.scenes.spread`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 from sdvlm.geometry.boxes import projected_bounds
 from sdvlm.geometry.project import invert_pose
 from sdvlm.scenes.scene import SceneObject
+from sdvlm.scenes.spread import spread_depth
 from sdvlm.types import Box3D, Camera, SdvlmError
 
 __all__ = ["Seen", "see_boxes", "see_masks"]
 
+MARGIN_SHARE = 0.05
+"""the margin is at most this share of a box's longest side: things on a table stand closer than those in a room"""
 _Window = tuple[slice, slice]
 """rows and columns of the picture"""
 
@@ -48,15 +52,16 @@ def see_boxes(
 ) -> Seen:
     """Pixels whose measured point lies in a box; where boxes share a point the smallest one (by volume) has it.
 
-    The lowest ``margin_m`` of a box (at most a quarter of its height) does not count: there lies the floor, or
-    whatever the object stands on.
+    The lowest part of a box, as high as the margin (at most a quarter of the box), does not count: there lies the
+    floor, or whatever the object stands on.
 
     Args:
         objects: boxes in the world frame (+z up), positive unique ids.
         depth_m: (H, W) metres along the optical axis, NaN where unknown.
         camera: of the depth's size.
         T_world_cam: (4, 4) camera-to-world.
-        margin_m: how far outside a box its own points may lie: noise of the sensor, looseness of the box.
+        margin_m: how far outside a box its own points may lie (noise of the sensor, looseness of the box), but no
+            more than ``MARGIN_SHARE`` of its longest side.
         depth_tolerance_m: a pixel hides a box where its depth is nearer than the box by more than this.
 
     Returns:
@@ -75,10 +80,11 @@ def see_boxes(
     would_be_seen = {}
     for thing in sorted(objects, key=lambda one: (-float(np.prod(one.box.size)), one.id)):
         box_cam = thing.box.transformed(view.T_cam_world)
-        window = _window(box_cam, camera, margin_m)
+        margin = min(margin_m, MARGIN_SHARE * float(thing.box.size.max()))
+        window = _window(box_cam, camera, margin)
         if window is None:
             continue
-        inside = view.inside(thing.box, box_cam, window, margin_m)
+        inside = view.inside(thing.box, box_cam, window, margin)
         instances[window][inside] = thing.id
         would_be_seen[thing.id] = int(np.count_nonzero(inside | view.before(box_cam, window)))
     return _seen(instances, would_be_seen)
@@ -133,7 +139,7 @@ class _View:
             raise SdvlmError(f"depth is {got} pixels but the camera is for {camera.width}x{camera.height}; resize one")
         if not (math.isfinite(tolerance_m) and tolerance_m >= 0):
             raise SdvlmError(f"the depth tolerance must be metres >= 0; got {tolerance_m}")
-        self.depth = np.asarray(depth_m, dtype=np.float32)
+        self.depth = spread_depth(np.asarray(depth_m, dtype=np.float32))
         self.T_world_cam, self.T_cam_world = np.asarray(T_world_cam), invert_pose(T_world_cam)
         self.tolerance_m = tolerance_m
         self._x = ((np.arange(camera.width) + 0.5 - camera.cx) / camera.fx).astype(np.float32)
