@@ -44,6 +44,7 @@ class RowWriter:
         self.rows, self._stream = 0, stream
         self._waiting: list[Any] = []
         self._waiting_rows = self._waiting_bytes = 0
+        self._last: str | None = None
         self._writer: Any = pq.ParquetWriter(
             stream,
             self.schema,
@@ -72,25 +73,25 @@ class RowWriter:
         except (self._pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             said = " ".join(str(error).split())
             raise SdvlmError(f"rows do not fit the columns of built data: {said}") from error
-        self._add(table)
-
-    def _add(self, table: Any) -> None:
-        """Where row groups end depends on the rows alone, not on the tables they come in."""
+        images, sizes = table.column("image_id").to_pylist(), _bulk(table)
         start = 0
-        for index, size in enumerate(_bulk(table)):
+        for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
+            full = self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= GROUP_BYTES
+            if full and image != self._last:  # rows of one picture share a group, where it is stored once
+                self._waiting.append(table.slice(start, index - start))
+                start = index
+                self._flush()
             self._waiting_rows += 1
             self._waiting_bytes += size
-            if self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= GROUP_BYTES:
-                self._waiting.append(table.slice(start, index + 1 - start))
-                start = index + 1
-                self._flush()
-        if start < table.num_rows:
-            self._waiting.append(table.slice(start))
+            self._last = image
+        self._waiting.append(table.slice(start))
         self.rows += table.num_rows
 
     def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(self._pa.concat_tables(self._waiting).combine_chunks(), row_group_size=GROUP_ROWS)
+        if self._waiting_rows:
+            self._writer.write_table(
+                self._pa.concat_tables(self._waiting).combine_chunks(), row_group_size=self._waiting_rows
+            )
         self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
     def __enter__(self) -> RowWriter:

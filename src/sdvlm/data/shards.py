@@ -82,7 +82,7 @@ def assemble(
 
     Args:
         parts: (split, file). Within a split, rows stand in the order of the files' names.
-        out: folder of the data set. Shards and manifest of an earlier run are replaced.
+        out: folder of the data set. Shards and manifest of an earlier run stay until the new ones are all there.
         settings: what it was built with, for the manifest.
         per: what a row holds, by split; default :data:`ROWS_OF_SPLIT`.
         only: for a split, the questions that are wanted, as (image_id, number in its picture from 0); splits that are
@@ -102,7 +102,6 @@ def assemble(
     if (rows_per_shard is not None and rows_per_shard < 1) or bytes_per_shard < 1:
         raise SdvlmError(f"a shard holds at least one row and one byte; got {rows_per_shard} and {bytes_per_shard}")
     data, stage = out / "data", out / _STAGE
-    (out / MANIFEST).unlink(missing_ok=True)  # unfinished from here on
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     homes = _Homes()
@@ -121,6 +120,7 @@ def assemble(
         counts[split] = built | {"scenes": len(paths)} | splitter.held
     if not any(staged.values()):
         raise SdvlmError(f"{out}: the {sum(map(len, by_split.values()))} parts hold no question; nothing to write")
+    (out / MANIFEST).unlink(missing_ok=True)  # unfinished from here on
     data.mkdir(exist_ok=True)
     for stale in data.glob(f"*{_SHARDS}"):
         stale.unlink()
@@ -205,7 +205,8 @@ class _Splitter:
         if kind is None:
             self._close()
         elif self._writer is not None:
-            self._stream.close()
+            with self._stream:
+                self._writer.__exit__(kind, error, at)
 
 
 def _sorted_parts(parts: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
