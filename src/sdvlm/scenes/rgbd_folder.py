@@ -72,7 +72,9 @@ class RgbdReader:
         """
         if self._is_index():
             return read_index_scene(self.root, scene_id)
-        folder = next((one for one in _scene_folders(self.root) if _scene_id(self.root, one) == scene_id), None)
+        folder: Path | None = self.root.joinpath(*scene_id.split("__"))
+        if folder is None or ".." in folder.parts or not (folder / SCENE).is_file():
+            folder = next((one for one in _scene_folders(self.root) if _scene_id(self.root, one) == scene_id), None)
         if folder is None:
             raise SdvlmError(f"{self.root}: no scene {scene_id}")
         if gone := [f"{path.relative_to(folder).as_posix()} ({why})" for path, why in _missing(folder)]:
