@@ -109,8 +109,14 @@ def arrow_schema() -> Any:
     )
 
 
-def rows_of(record: FrameRecord, per: Per = "picture") -> list[Row]:
+def rows_of(record: FrameRecord, per: Per = "picture", *, reasoning: bool | None = None) -> list[Row]:
     """The rows of a record: one with all its questions, or one a question; none if it asks nothing.
+
+    Args:
+        record: the frame.
+        per: what a row holds.
+        reasoning: whether an answer in ``conversations`` starts with its chain of thought, where it has one. By default
+            in rows of pictures, which are trained on, and not in rows of questions, whose answer is scored against.
 
     Raises:
         SdvlmError: a question or answer holds the image mark, or an answer mixes numbers and words.
@@ -123,7 +129,7 @@ def rows_of(record: FrameRecord, per: Per = "picture") -> list[Row]:
         "image_base64": base64.b64encode(record.picture).decode("ascii"),
         "image_size": list(record.size),
         "image_mode": picture_header(record.picture).mode,
-        "conversations": _turns(questions),
+        "conversations": _turns(questions, reasoning is not False),
         "type": None,
         "image_id": record.image_id,
         "scene_id": record.scene_id,
@@ -139,18 +145,15 @@ def rows_of(record: FrameRecord, per: Per = "picture") -> list[Row]:
         "box_source": record.box_source,
         "depth_source": record.depth_source,
     }
-    return [row] if per == "picture" else split_row(row)
+    return [row] if per == "picture" else split_row(row, reasoning is True)
 
 
-def split_row(row: Row) -> list[Row]:
-    """The rows of single questions that a row of a picture stands for.
-
-    Their reference is the bare answer: a chain of thought stays in ``questions``, because scorers read the answer.
-    """
+def split_row(row: Row, reasoning: bool = False) -> list[Row]:
+    """The rows of single questions that a row of a picture stands for; ``reasoning`` as in :func:`rows_of`."""
     return [
         row
         | {
-            "conversations": _turns([question], reasoning=False),
+            "conversations": _turns([question], reasoning),
             "type": question["type"],
             "answer": question["answer"],
             "template": question["template"],
@@ -162,7 +165,7 @@ def split_row(row: Row) -> list[Row]:
 
 def with_questions(row: Row, questions: list[Row]) -> Row:
     """The row of a picture with these of its questions alone."""
-    return row | {"questions": questions, "conversations": _turns(questions)}
+    return row | {"questions": questions, "conversations": _turns(questions, True)}
 
 
 def record_of(row: Mapping[str, Any]) -> FrameRecord:
@@ -196,7 +199,7 @@ def record_of(row: Mapping[str, Any]) -> FrameRecord:
         raise SdvlmError(f"the row is not as sdvlm build writes it: {type(error).__name__}: {error}") from error
 
 
-def _turns(questions: list[Row], reasoning: bool = True) -> list[Row]:
+def _turns(questions: list[Row], reasoning: bool) -> list[Row]:
     """Human and model in turn; the picture's mark stands once, before the first question."""
     turns = []
     for index, cell in enumerate(questions):

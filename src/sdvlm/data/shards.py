@@ -177,7 +177,8 @@ class _Splitter:
         """A picture with at least one question, as one row or one row a question."""
         self._pictures += 1
         self._types.update(question["type"] for question in picture["questions"])
-        for row in split_row(picture) if self.per == "question" else [picture]:
+        single = split_row(picture, reasoning=self.split == "train") if self.per == "question" else [picture]
+        for row in single:
             writer = self._writer or self._open()
             writer.write([row])
             if writer.rows == self._max_rows or writer.bytes >= self._max_bytes:
