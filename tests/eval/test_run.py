@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 
 from sdvlm.data.msmu import MsmuRow
-from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
+from sdvlm.data.schema import QuestionType
 from sdvlm.depth.cache import DepthCache
 from sdvlm.depth.estimator import DepthEstimate
 from sdvlm.eval import run as run_module
-from sdvlm.eval.run import run, run_msmu
+from sdvlm.eval.run import run_msmu
 from sdvlm.eval.run_asker import Asker, DepthSource
-from sdvlm.eval.run_source import MsmuSource, RoomSource
+from sdvlm.eval.run_source import MsmuSource
 from sdvlm.models.prefix import answer_questions
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.nano.config import NanoConfig, build_processor, build_vlm
 from sdvlm.nano.tokenizer import train_tokenizer
-from sdvlm.types import Camera, DepthKind, DepthMap, RgbdFrame, SdvlmError
+from sdvlm.types import DepthKind, DepthMap, RgbdFrame, SdvlmError
 
 TINY = NanoConfig(
     image_size=32, patch_size=8, vision_width=16, vision_layers=1, text_width=16, text_layers=1, text_mlp=32, heads=2
@@ -272,45 +272,6 @@ def test_without_a_template_the_published_question_is_the_prompt(model, tmp_path
 def test_data_without_rows_is_refused():
     with pytest.raises(SdvlmError, match="no row to ask"):
         MsmuSource(lambda: iter(()))
-
-
-def room_exam():
-    def sample(question, kind, values, family, names=()):
-        unit = "m" if kind is AnswerKind.LENGTH else None
-        return QuestionSample(question, "", family, TypedAnswer(kind, values, unit), (), names, "a/b/0")
-
-    exam = []
-    for seed in range(2):
-        image = np.random.default_rng(seed).integers(0, 255, (30, 40, 3)).astype(np.uint8)
-        frame = RgbdFrame(image, DepthMap(np.full((30, 40), 1.0 + seed)), Camera.from_fov(40, 30, 60))
-        questions = [
-            sample("How far is the chair?", AnswerKind.LENGTH, (2.0,), QuestionType.ABSOLUTE_DISTANCE),
-            sample("Which is taller?", AnswerKind.NAME, ("bed",), QuestionType.SCALE_COMPARE, ("bed", "chair")),
-        ]
-        exam.append((frame, questions))
-    return exam
-
-
-@pytest.mark.parametrize(
-    ("row", "answer", "right", "parsed"),
-    [(0, "2.1 m", True, True), (0, "3 m", False, True), (0, "umber", False, False), (1, "the bed", True, True)],
-)
-def test_rooms_are_scored_by_their_true_values(row, answer, right, parsed):
-    source = RoomSource(room_exam())
-    outcome = source.outcome({**source.rows[row].to_dict(), "answer": answer})
-    assert (outcome.right, outcome.parsed) == (right, parsed)
-
-
-def test_rooms_are_asked_with_their_own_depth_and_camera(model, tmp_path):
-    exam = room_exam()
-    choice = DepthSource.choose("auto", model[1], in_data=True)
-    assert choice.name == "data"
-    summary = run(RoomSource(exam), Asker(*model, choice, 4), tmp_path / "run", controls=True)
-    assert list(summary.scores) == ["", "depth-off", "depth-shuffled"]
-    for index, (frame, questions) in enumerate(exam):
-        wanted = answer_questions(*model, frame, [one.question for one in questions], max_new_tokens=4)
-        got = lines(tmp_path / "run")[2 * index : 2 * index + 2]
-        assert [one["token_ids"] for one in got] == [list(answer.token_ids) for answer in wanted]
 
 
 def test_auto_takes_no_depth_where_none_can_be_had_or_taken(model):

@@ -21,6 +21,7 @@ class Bench(StrEnum):
 
     MSMU = "msmu"
     ROOMS = "rooms"
+    BUILT = "built"
 
 
 class OnBroken(StrEnum):
@@ -30,17 +31,17 @@ class OnBroken(StrEnum):
     SKIP = "skip"
 
 
-_MAX_NEW_TOKENS = {Bench.MSMU: 256, Bench.ROOMS: 32}
+_MAX_NEW_TOKENS = {Bench.MSMU: 256, Bench.ROOMS: 64, Bench.BUILT: 64}
 
 
 def evaluate(
-    bench: Annotated[Bench, typer.Argument(help="msmu, or rooms (procedural, held out).", show_default=False)],
+    bench: Annotated[Bench, typer.Argument(help="msmu, rooms (MSMU-Rooms, embedded), or built (your own).")],
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there goes on.", show_default=False)],
     model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
-    data: Annotated[Path | None, typer.Option(help="msmu: folder or file as published.", show_default=False)] = None,
-    split: Annotated[str, typer.Option(help="msmu: which split.")] = "test",
+    data: Annotated[Path | None, typer.Option(help="msmu: as published; built: OUT of sdvlm build.")] = None,
+    split: Annotated[str, typer.Option(help="Which split of the data.")] = "test",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Ask only so many questions (rooms: 1000).", show_default=False)
+        int | None, typer.Option(min=1, help="Ask only so many questions (default: all).", show_default=False)
     ] = None,
     depth: Annotated[
         str,
@@ -60,7 +61,7 @@ def evaluate(
         bool, typer.Option("--controls", help="Ask again with depth withheld, and with another picture's depth.")
     ] = False,
     max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer (msmu: 256, rooms: 32).", show_default=False)
+        int | None, typer.Option(min=1, help="Longest answer (msmu: 256, others: 64).", show_default=False)
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 64,
     on_broken: Annotated[OnBroken, typer.Option(help="msmu: rows that cannot be read.")] = OnBroken.REFUSE,
@@ -77,7 +78,7 @@ def evaluate(
 
     source = _source(bench, data, split, limit, on_broken)
     vlm, processor = load_quietly(model, device, mode, conversation)
-    chosen = DepthSource.choose(depth, processor, in_data=bench is Bench.ROOMS, device=device)
+    chosen = DepthSource.choose(depth, processor, in_data=bench is not Bench.MSMU, device=device)
     asker = Asker(vlm, processor, chosen, max_new_tokens or _MAX_NEW_TOKENS[bench], batch_size)
     summary = run(source, asker, out, model, controls, _progress)
     if as_json:
@@ -87,19 +88,22 @@ def evaluate(
 
 
 def _source(bench: Bench, data: Path | None, split: str, limit: int | None, on_broken: OnBroken) -> Source:
-    from sdvlm.eval.run_source import MsmuSource, RoomSource
+    from sdvlm.eval.built_source import BuiltSource
+    from sdvlm.eval.run_source import MsmuSource
     from sdvlm.types import SdvlmError
 
-    if bench is Bench.MSMU:
-        if data is None:
-            raise SdvlmError("msmu needs --data: the folder or file that the data set was published as")
-        return MsmuSource.open(data, split, limit, on_broken.value)
-    if data is not None:
-        raise SdvlmError("rooms are made on the spot; --data is for msmu, leave it out")
-    from sdvlm.nano.evaluate import HELD_OUT_SEED, held_out_exam
+    if bench is Bench.ROOMS:
+        from sdvlm.eval.msmu_rooms import msmu_rooms
 
-    questions = limit or 1000
-    return RoomSource(held_out_exam(questions), {"questions": questions, "seed": HELD_OUT_SEED})
+        if data is not None:
+            raise SdvlmError("rooms is the embedded MSMU-Rooms; leave --data out, or ask your own data: eval built")
+        return BuiltSource(msmu_rooms(), "test", limit, bench.value)
+    if data is None:
+        what = "the folder or file that the data set was published as" if bench is Bench.MSMU else "OUT of sdvlm build"
+        raise SdvlmError(f"{bench.value} needs --data: {what}")
+    if bench is Bench.BUILT:
+        return BuiltSource(data, split, limit, bench.value)
+    return MsmuSource.open(data, split, limit, on_broken.value)
 
 
 def _progress(done: int, wanted: int) -> None:

@@ -103,7 +103,7 @@ def encode_depth(depth: DepthMap) -> bytes:
     known = depth.valid & (millimetres <= _FARTHEST_MM)
     stored = np.where(known, np.maximum(millimetres, 1), 0).astype(np.uint16)
     stream = io.BytesIO()
-    Image.fromarray(stored).save(stream, "PNG", compress_level=6)
+    Image.fromarray(stored).save(stream, "PNG", compress_level=2)
     return stream.getvalue()
 
 

@@ -142,6 +142,8 @@ def observe(
     colors: Mapping[int, ColorWords] | None = None,
     sensor_depth_m: NDArray[np.floating] | None = None,
     depth_tolerance_m: float = 0.1,
+    depth_tolerance_share: float = 0.0,
+    min_confirmed: float = 1.0,
 ) -> Observation:
     """Look at a scene through one frame.
 
@@ -153,9 +155,13 @@ def observe(
         T_world_cam: (4, 4) camera-to-world.
         amodal: pixels each object would fill if it stood alone, by instance id (``Renderer.amodal_counts``).
         colors: colour words by instance id (:func:`sdvlm.data.colors.instance_colors`).
-        sensor_depth_m: (H, W) measured depth of the same picture. Where given, a rendered pixel counts as seen only
-            where it lies within ``depth_tolerance_m`` of the measurement: what stood before it, or moved, hides it.
+        sensor_depth_m: (H, W) measured depth of the same picture. Where given, a rendered pixel that differs from the
+            measurement by more than the tolerance does not count as seen: what stood before it, or moved, hides it.
         depth_tolerance_m: metres.
+        depth_tolerance_share: the tolerance is at least this share of the rendered depth (sensors err more far away).
+        min_confirmed: pixels without a measurement (glass, black or shiny things, edges) count as seen where at least
+            this share of the object's other and these pixels together agrees with the sensor; else they do not. 1, the
+            default: they never do.
 
     Raises:
         SdvlmError: an array is not of the camera's size, two objects share an id, or an id is not positive.
@@ -169,8 +175,8 @@ def observe(
         raise SdvlmError("instance ids must be positive and unique in a scene; renumber the objects from 1")
     compact = _compact(instances, ids)
     if sensor_depth_m is not None:
-        with np.errstate(invalid="ignore"):
-            compact[~(np.abs(sensor_depth_m - depth_m) <= depth_tolerance_m)] = 0
+        tolerance = np.maximum(depth_tolerance_m, depth_tolerance_share * depth_m)
+        _hide(compact, sensor_depth_m, depth_m, tolerance, min_confirmed)
     T_cam_world = invert_pose(T_world_cam)
     colors = colors or {}
     rows, columns = _marginals(compact, len(ids) + 1)
@@ -207,6 +213,24 @@ def _compact(instances: NDArray[np.integer], ids: NDArray[np.int64]) -> NDArray[
     table = np.zeros(highest + 2, dtype=np.intp)
     table[ids] = np.arange(1, len(ids) + 1)
     return np.asarray(table[np.maximum(instances, 0)])
+
+
+def _hide(
+    compact: NDArray[np.intp],
+    sensor_depth_m: NDArray[np.floating],
+    depth_m: NDArray[np.floating],
+    tolerance: NDArray[np.floating],
+    min_confirmed: float,
+) -> None:
+    """Set to 0, in place, the pixels at which the sensor does not see what was rendered."""
+    with np.errstate(invalid="ignore"):
+        agrees = np.abs(sensor_depth_m - depth_m) <= tolerance
+    unknown = np.isnan(sensor_depth_m)
+    count = int(compact.max(initial=0)) + 1
+    confirmed = np.bincount(compact[agrees], minlength=count)
+    unmeasured = np.bincount(compact[unknown], minlength=count)
+    doubtful = confirmed < min_confirmed * (confirmed + unmeasured)
+    compact[~(agrees | unknown) | (unknown & doubtful[compact])] = 0
 
 
 def _marginals(compact: NDArray[np.intp], n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

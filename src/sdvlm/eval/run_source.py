@@ -17,15 +17,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
-from sdvlm.eval.answers import parse_answer
+from sdvlm.data.schema import QuestionType
 from sdvlm.eval.scoring import Outcome
 from sdvlm.types import RgbdFrame, SdvlmError
 
 if TYPE_CHECKING:
     from sdvlm.data.msmu import MsmuRow
 
-__all__ = ["MsmuSource", "RoomSource", "Row", "Source", "fingerprint"]
+__all__ = ["Look", "MsmuSource", "Row", "Source", "fingerprint"]
 
 
 @dataclass(frozen=True)
@@ -182,57 +181,3 @@ def _text_of(row: MsmuRow) -> Row:
 
 def _look_at(row: MsmuRow) -> Look:
     return lambda: RgbdFrame(row.image(), name=f"picture of row {row.number}")
-
-
-class RoomSource:
-    """Questions about procedural rooms, whose true answers are known as values.
-
-    Args:
-        exam: pictures with depth and camera, and the questions about each.
-        where: how the exam was made, for ``run.json``.
-    """
-
-    name = "rooms"
-
-    def __init__(
-        self, exam: Sequence[tuple[RgbdFrame, Sequence[QuestionSample]]], where: dict[str, Any] | None = None
-    ) -> None:
-        self._frames = [frame for frame, _ in exam]
-        self._where = where or {}
-        self.broken: list[Any] = []
-        asked = [(index, question) for index, (_, questions) in enumerate(exam) for question in questions]
-        self.rows = [
-            Row(
-                number,
-                one.type,
-                one.template,
-                f"room-{index:05d}",
-                one.question,
-                one.question,
-                one.answer,
-                {"truth": one.answer_typed.to_dict(), "names": list(one.names)},
-            )
-            for number, (index, one) in enumerate(asked)
-        ]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """How the exam was made, number of rows and pictures, fingerprint."""
-        counts = {"rows": len(self.rows), "pictures": len(self._frames), "broken": 0}
-        return {"bench": self.name, **self._where, **counts, "fingerprint": fingerprint(self.rows)}
-
-    def pictures(self) -> Iterator[tuple[str, Look]]:
-        """Each picture, with its true depth and camera."""
-        for index, frame in enumerate(self._frames):
-            yield f"room-{index:05d}", lambda frame=frame: frame  # type: ignore[misc]
-
-    def outcome(self, record: dict[str, Any]) -> Outcome:
-        """The strict rule of the answer's kind."""
-        family, truth = QuestionType(record["type"]), _typed(record["truth"])
-        options = record["names"] if family is QuestionType.SCALE_COMPARE else ()
-        read = parse_answer(record["answer"], family, question=record["question"], options=options, kind=truth.kind)
-        return Outcome.of(family, read, truth)
-
-
-def _typed(values: dict[str, Any]) -> TypedAnswer:
-    return TypedAnswer(AnswerKind(values["kind"]), tuple(values["values"]), values["unit"], values["definition"])

@@ -1,0 +1,111 @@
+"""Built data as something to ask: MSMU-Rooms, or the test split of anybody's own build.
+
+Every row brings depth, camera and the true answer as values, so answers are scored strictly and no judge is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdvlm.data.built import iter_rows
+from sdvlm.data.columns import BULKY, arrow_schema
+from sdvlm.data.columns import Row as BuiltRow
+from sdvlm.data.encode import decode_depth
+from sdvlm.data.manifest import read_manifest
+from sdvlm.data.msmu_picture import decode_picture
+from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
+from sdvlm.eval.answers import parse_answer
+from sdvlm.eval.run_source import Look, Row, fingerprint
+from sdvlm.eval.scoring import Outcome
+from sdvlm.types import Camera, RgbdFrame, SdvlmError
+
+__all__ = ["BuiltSource"]
+
+
+class BuiltSource:
+    """Questions of one split of built data.
+
+    Args:
+        folder: of finished data.
+        split: which.
+        limit: ask only so many questions, drawn evenly from all (the same ones each time).
+        name: of the benchmark, for reports.
+
+    Raises:
+        SdvlmError: the data is unfinished, has no such split, or asks nothing.
+    """
+
+    def __init__(self, folder: Path, split: str = "test", limit: int | None = None, name: str = "built") -> None:
+        self.name, self._folder, self._split, self._limit = name, folder, split, limit
+        self._settings = read_manifest(folder).settings
+        self.broken: list[Any] = []
+        text = [one for one in arrow_schema().names if one not in BULKY]
+        rows = [row for built in iter_rows(folder, split, text) for row in _rows(built)]
+        if not rows:
+            raise SdvlmError(f"{folder}: split {split!r} asks nothing")
+        chosen = range(len(rows)) if limit is None or limit >= len(rows) else _drawn(len(rows), limit)
+        self.rows = [Row(number, *rows[index]) for number, index in enumerate(chosen)]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was built, split, limit, number of rows and pictures, fingerprint."""
+        settings = self._settings
+        built: dict[str, Any] = {key: settings[key] for key in ("benchmark", "version", "stamp") if key in settings}
+        facts: dict[str, Any] = {"bench": self.name, **built, "split": self._split, "limit": self._limit}
+        facts |= {"rows": len(self.rows), "pictures": len({row.image_id for row in self.rows}), "broken": 0}
+        return facts | {"fingerprint": fingerprint(self.rows)}
+
+    def pictures(self) -> Iterator[tuple[str, Look]]:
+        """Each picture once, with its depth and camera."""
+        wanted = {row.image_id for row in self.rows}
+        for built in iter_rows(
+            self._folder, self._split, ["image_id", "camera", "T_world_cam", "depth_source", *BULKY]
+        ):
+            if built["image_id"] in wanted:
+                wanted.remove(built["image_id"])
+                yield built["image_id"], _look_at(built)
+
+    def outcome(self, record: dict[str, Any]) -> Outcome:
+        """The strict rule of the answer's kind."""
+        family, truth = QuestionType(record["type"]), _typed(record["truth"])
+        options = record["names"] if family is QuestionType.SCALE_COMPARE else ()
+        read = parse_answer(record["answer"], family, question=record["question"], options=options, kind=truth.kind)
+        return Outcome.of(family, read, truth)
+
+
+def _drawn(total: int, count: int) -> list[int]:
+    return sorted(np.random.default_rng(0).permutation(total)[:count].tolist())
+
+
+def _rows(built: BuiltRow) -> Iterator[tuple[Any, ...]]:
+    """All but the number of a ``Row``, for each question of a built row."""
+    for cell in built["questions"]:
+        answer = cell["answer"]
+        values = [*answer["numbers"], *answer["words"]]
+        truth = {"kind": answer["kind"], "values": values, "unit": answer["unit"], "definition": answer["definition"]}
+        question, extra = cell["question"], {"truth": truth, "names": cell["names"]}
+        family = QuestionType(cell["type"])
+        yield family, cell["template"], built["image_id"], question, question, cell["answer_text"], extra
+
+
+def _look_at(built: BuiltRow) -> Look:
+    def look() -> RgbdFrame:
+        image = decode_picture(base64.b64decode(built["image_base64"]))
+        depth = None if built["depth"] is None else decode_depth(built["depth"], built["depth_source"])
+        pose = built["T_world_cam"]
+        world = None if pose is None else np.array(pose).reshape(4, 4)
+        return RgbdFrame(image, depth, Camera(**built["camera"]), world, built["image_id"])
+
+    return look
+
+
+def _typed(values: dict[str, Any]) -> TypedAnswer:
+    numbers = (AnswerKind.LENGTH, AnswerKind.LENGTHS, AnswerKind.COUNT, AnswerKind.POINT)
+    kind = AnswerKind(values["kind"])
+    held = tuple(float(one) if kind in numbers else str(one) for one in values["values"])
+    return TypedAnswer(kind, held, values["unit"], values["definition"])

@@ -1,0 +1,93 @@
+"""``sdvlm build`` as a newcomer types it: what it prints, its exit codes, one line for bad input."""
+
+import json
+import shutil
+
+import pytest
+
+from sdvlm.scenes.room_dataset import RoomDataset, write_rooms
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scans")
+    write_rooms(root, RoomDataset(2, seed=11, frames=2, image_size=(160, 120), supersample=1))
+    return root
+
+
+def test_scenes_become_verified_data_and_a_second_run_does_nothing(scans, tmp_path, run_json):
+    words = ["build", scans, tmp_path / "out", "--test-share", "0.5", "--verify", "--min-scenes", "1"]
+    first = run_json(*words)
+    assert (first["built"], first["kept"], first["rejected"]) == (2, 0, [])
+    assert first["verified"]["faults"] == []
+    assert first["verified"]["questions"] == sum(counts["questions"] for counts in first["counts"].values()) > 0
+    assert all((tmp_path / "out" / name).is_file() for name in first["files"])
+    again = run_json(*words)
+    assert (again["built"], again["kept"], again["counts"]) == (0, 2, first["counts"])
+
+
+def test_units_and_settings_reach_the_questions(scans, tmp_path, run_json):
+    from sdvlm.data.built import iter_records
+    from sdvlm.data.manifest import read_manifest
+
+    out = tmp_path / "out"
+    run_json("build", scans, out, "--units", "ft", "--set", "select.min_visibility=0.9", "--set", "min_questions=1")
+    records = [one for split in read_manifest(out).splits for one in iter_records(out, split)]
+    lengths = [one for record in records for one in record.samples if one.answer_typed.unit == "m"]
+    assert lengths
+    assert {one.said_unit for one in lengths} == {"ft"}
+    kept = [thing for record in records for thing in record.objects if thing.dropped is None]
+    assert min(thing.visibility for thing in kept) >= 0.9
+
+
+def test_a_rejected_scene_is_told_and_exits_with_one_unless_allowed(scans, tmp_path, run):
+    spoilt = shutil.copytree(scans, tmp_path / "spoilt")
+    (spoilt / "scene0001_00" / "scene0001_00.aggregation.json").unlink()
+    code, _, err = run("build", spoilt, tmp_path / "out", "--reader", "scannet")
+    assert code == 1
+    assert "scene0001_00.aggregation.json" in err
+    assert "rejected.jsonl" in err
+    line = json.loads((tmp_path / "out" / "rejected.jsonl").read_text())
+    assert (line["scene_id"], line["frame_id"]) == ("scene0001_00", None)
+    code, out, _ = run("build", spoilt, tmp_path / "out", "--reader", "scannet", "--allow-rejected")
+    assert code == 0
+    assert "0 scenes built, 1 kept" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--set", "select.nonsense=1"], "no setting 'select.nonsense'"),
+        (["--set", "select.min_visibility=2"], "between 0 and 1"),
+        (["--set", "select.min_visibility=high"], "select.min_visibility"),
+        (["--set", "seed"], "KEY=VALUE"),
+        (["--units", "furlong"], "furlong"),
+        (["--distance", "sideways"], "sideways"),
+        (["--reader-option", "box=round"], "box"),
+        (["--reader-option", "nonsense=1"], "no option nonsense"),
+        (["--workers", "2"], "one job at a time"),
+    ],
+)
+def test_bad_settings_are_one_line_and_exit_with_two(scans, tmp_path, run, words, told):
+    code, out, err = run("build", scans, tmp_path / "out", "--reader", "scannet", *words)
+    assert code == 2
+    assert told in err
+    assert len(err.strip().splitlines()) == 1
+    assert out == ""
+    assert not (tmp_path / "out" / "data").exists()
+
+
+def test_a_folder_of_no_layout_is_refused(tmp_path, run):
+    (tmp_path / "empty").mkdir()
+    code, _, err = run("build", tmp_path / "empty", tmp_path / "out")
+    assert code == 2
+    assert "no layout" in err
+
+
+def test_no_resume_refuses_a_folder_that_is_not_empty(scans, tmp_path, run):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep me")
+    code, _, err = run("build", scans, tmp_path / "out", "--no-resume")
+    assert code == 2
+    assert "not empty" in err
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
