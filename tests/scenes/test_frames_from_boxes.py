@@ -170,6 +170,31 @@ def test_masks_keep_their_pixels_and_count_what_stands_before_their_boxes() -> N
     assert seen.amodal[7] - 40 == by_boxes.amodal[7] - np.count_nonzero(by_boxes.instances) > 0
 
 
+@pytest.mark.parametrize(
+    ("columns", "nearer", "share"),
+    [
+        (slice(10, 20), None, 0.0),  # ten by ten pixels, free all round
+        (slice(22, 32), None, 10 / 40),  # its right side is the picture's edge
+        (slice(10, 20), (slice(5, 15), slice(4, 10)), 10 / 40),  # something nearer along its left side
+        (slice(10, 20), (slice(8, 12), slice(12, 16)), 16 / 56),  # something nearer within it
+        (slice(10, 15), (slice(5, 15), slice(15, 25)), 10 / 30),  # half of it hidden
+    ],
+)
+def test_the_outline_of_a_mask_tells_how_much_is_hidden(
+    columns: slice, nearer: tuple[slice, slice] | None, share: float
+) -> None:
+    depth, masks = wall(2.0), np.zeros((24, 32), dtype=np.int32)
+    depth[:5] = np.nan  # nothing known above
+    masks[5:15, columns] = 4
+    if nearer is not None:
+        depth[nearer], masks[nearer] = 1.0, 0
+    shown = int((masks == 4).sum())
+    box = [thing(4, (0, 2, 9), (0.1, 0.1, 0.1))]  # elsewhere: the box says nothing
+    assert see_masks(masks, depth, box, CAMERA, LEVEL).amodal == {4: shown}
+    seen = see_masks(masks, depth, box, CAMERA, LEVEL, from_outline=True)
+    assert seen.amodal == {4: int(np.ceil(shown / (1 - share) ** 2 - 1e-9))}
+
+
 def test_bad_input_is_told() -> None:
     box = thing(1, (0, 2, 1), (1, 1, 1))
     with pytest.raises(SdvlmError, match="depth is 8x4 pixels but the camera is for 32x24"):

@@ -98,8 +98,13 @@ def see_masks(
     T_world_cam: NDArray[np.float64],
     *,
     depth_tolerance_m: float = 0.1,
+    from_outline: bool = False,
 ) -> Seen:
     """Pixels as the source's masks say; hidden pixels from the depth before the objects' boxes.
+
+    Boxes that were fitted to the masks end where something hides the object or the picture ends, so nothing is before
+    them. ``from_outline`` asks the masks' outlines instead: with a share s of an outline on the picture's edge or
+    beside something clearly nearer, (1 - s)^2 of the object counts as visible (a square cut in half has s = 1/3).
 
     Args:
         instances: (H, W) instance ids of the masks; ids without an object count as nothing.
@@ -108,6 +113,7 @@ def see_masks(
         camera: of the pictures' size.
         T_world_cam: (4, 4) camera-to-world.
         depth_tolerance_m: as in :func:`see_boxes`.
+        from_outline: for boxes fitted to these masks (``Scene.box_source``).
 
     Raises:
         SdvlmError: depth, masks and camera differ in size, or ids are not positive and unique.
@@ -120,11 +126,16 @@ def see_masks(
     kept = np.where(np.isin(instances, [thing.id for thing in objects]), instances, 0).astype(np.int32)
     would_be_seen = {}
     for thing in objects:
-        would_be_seen[thing.id] = int(np.count_nonzero(kept == thing.id))
+        shown = int(np.count_nonzero(kept == thing.id))
         box_cam = thing.box.transformed(view.T_cam_world)
         window = _window(box_cam, camera, 0.0)
+        hidden = 0
         if window is not None:
-            would_be_seen[thing.id] += int(np.count_nonzero(view.before(box_cam, window) & (kept[window] != thing.id)))
+            hidden = int(np.count_nonzero(view.before(box_cam, window) & (kept[window] != thing.id)))
+        if from_outline and shown:
+            open_share = 1 - view.hidden_outline(kept == thing.id)
+            hidden = max(hidden, math.ceil(shown / max(open_share, 0.01) ** 2) - shown)
+        would_be_seen[thing.id] = shown + hidden
     return _seen(kept, would_be_seen)
 
 
@@ -176,6 +187,22 @@ class _View:
             enters, leaves = np.fmax(enters, np.fmin(one, other)), np.fmin(leaves, np.fmax(one, other))
         with np.errstate(invalid="ignore"):
             return np.asarray((enters <= leaves) & (self.depth[window] < enters - self.tolerance_m))
+
+    def hidden_outline(self, mask: NDArray[np.bool_]) -> float:
+        """Share of a mask's outline (sides of pixels) at the picture's edge or beside something clearly nearer."""
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        own = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
+        depth = np.pad(self.depth, 1, constant_values=-np.inf)[rows[0] : rows[-1] + 3, columns[0] : columns[-1] + 3]
+        outline = covered = 0
+        for axis in (0, 1):
+            for step in (-1, 1):
+                side = own & ~np.roll(own, step, axis)
+                with np.errstate(invalid="ignore"):
+                    nearer = np.roll(depth, step, axis) < depth - self.tolerance_m
+                at_edge = np.isneginf(np.roll(depth, step, axis))
+                outline += int(np.count_nonzero(side))
+                covered += int(np.count_nonzero(side & (nearer | at_edge)))
+        return covered / outline
 
     def _along(self, axes: NDArray[np.float64], window: _Window) -> NDArray[np.float32]:
         """(k, h, w) components of the window's rays (z = 1) along k axes (k, 3)."""
