@@ -65,6 +65,25 @@ def test_uncommon_categories_are_dropped_when_a_list_is_given(draw_boxes):
     assert selection.dropped == {"uncommon": (1,)}
 
 
+def test_what_touches_the_border_is_truncated_if_that_is_wanted(draw_boxes):
+    observation = draw_boxes([cube(1, (EDGE - 0.2, 4, 1))], {}, CAMERA, LOOK_ALONG_Y).observe()
+    assert observation.object(1).touches_border
+    assert select(observation).dropped == {}
+    assert select(observation, SelectConfig(allow_border=False)).dropped == {"truncated": (1,)}
+
+
+def test_a_leaning_thing_is_kept_where_leaning_is_allowed(draw_boxes):
+    observation = draw_boxes([cube(1, (0, 4, 1), rotation=lean(20))], {}, CAMERA, LOOK_ALONG_Y).observe()
+    assert [seen.id for seen in select(observation, SelectConfig(max_tilt_deg=180)).kept] == [1]
+
+
+def test_categories_of_few_scenes_are_uncommon():
+    scenes = [["chair", "chair", "harp"], ["chair", "table"], ["harp", "harp"], ["table"]]
+    counted = common_categories((category for scene in scenes for category in set(scene)), min_count=2)
+    assert counted == {"chair", "table", "harp"}
+    assert common_categories((one for scene in scenes[:2] for one in set(scene)), min_count=2) == {"chair"}
+
+
 def test_a_share_outside_zero_to_one_is_refused():
     with pytest.raises(SdvlmError, match="min_visibility"):
         SelectConfig(min_visibility=50)

@@ -86,7 +86,7 @@ def ask_side(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> 
 def ask_comparison(facts: Facts, rng: np.random.Generator, config: QuestionConfig) -> QuestionSample | None:
     """Which of two or three objects is the tallest, the shorter, or the nearest."""
     topic, definition, measure, sign = pick(rng, _COMPARISONS)
-    able = upright_things(facts.plain, config) if measure is _height else facts.unplaced
+    able = upright_things(facts.plain, config) if measure is _height else facts.plain
     things = distinct_things(rng, able, 3 if topic.endswith("three") else 2)
     if things is None:
         return None

@@ -90,9 +90,9 @@ def colors_from_pixels(
 ) -> dict[int, ColorWords]:
     """Colour words of every instance of a picture, from its pixels: for scenes without a coloured mesh.
 
-    More careful than :func:`instance_colors`, because light, shade and the camera's white balance are in the pixels too:
-    fewer are called by a colour, and more colours count as possible. Pixels next to another instance, where the lens and
-    the mask's edge mix surfaces, are left out where an instance has others.
+    More careful than :func:`instance_colors`, because light, shade and the camera's white balance are in the pixels
+    too: fewer are called by a colour, and more colours count as possible. Pixels next to another instance, where lens
+    and mask mix surfaces, are left out where an instance has others.
 
     Args:
         image: (H, W, 3) uint8 sRGB.

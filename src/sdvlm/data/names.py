@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdvlm.data.categories import may_be_called
 from sdvlm.data.observe import Observation, ObservedObject
@@ -64,8 +64,10 @@ class NameConfig:
     """nearest, farthest: gap of distance to the next candidate"""
     min_distance_ratio: float = 1.1
     """nearest, farthest: ratio of distance to the next candidate"""
-    sizes: SizeMargins | None = None
-    """margins of names by size ("the tallest chair", "the larger box"); None: no such names"""
+    sizes: bool = False
+    """whether there are names by size, "the tallest chair", "the larger box" ..."""
+    size_margins: SizeMargins = field(default_factory=SizeMargins)
+    """... and how much an object must exceed the next candidate for them"""
 
 
 @dataclass(frozen=True)
@@ -140,13 +142,13 @@ def _names(
     if plain:
         return Names(tuple(plain))
     placed = [f"{place} {word}" for place in _positions(seen, same_word, observation, config)]
-    sized = [f"{size} {word}" for size in size_words(seen, same_word, config.sizes)]
-    if color is not None and not (placed and sized):
+    sized = [f"{size} {word}" for size in _sizes(seen, same_word, config)]
+    if color is not None:
         same_color = tuple(one for one in same_word if _may_be_colored(one, color))
         if not placed:
             placed = [f"{place} {color} {word}" for place in _positions(seen, same_color, observation, config)]
         if not sized:
-            sized = [f"{size} {color} {word}" for size in size_words(seen, same_color, config.sizes)]
+            sized = [f"{size} {color} {word}" for size in _sizes(seen, same_color, config)]
     return Names((), tuple(placed), tuple(sized))
 
 
@@ -182,6 +184,11 @@ def _positions(
     if far > max(fars) * ratio and far > max(fars) + metres:
         words.append("farthest")
     return words
+
+
+def _sizes(seen: ObservedObject, candidates: tuple[ObservedObject, ...], config: NameConfig) -> list[str]:
+    """Size words that single it out among the candidates, where wanted."""
+    return size_words(seen, candidates, config.size_margins) if config.sizes else []
 
 
 def _distance(seen: ObservedObject) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from sdvlm.data.categories import COMMON_CATEGORIES
 from sdvlm.data.phrasings import Phrasing
@@ -47,8 +48,8 @@ class QuestionConfig:
     units: tuple[str, ...] = ("m",)
     """units that lengths are asked for and answered in, symbols of :data:`sdvlm.data.units.UNITS`; questions name any
     but metres; a reference height comes in the unit of the answer"""
-    unit_weights: tuple[float, ...] | None = None
-    """how often each of ``units`` is drawn, relative to the others; None: all alike"""
+    unit_weights: tuple[float, ...] = ()
+    """how often each of ``units`` is drawn, relative to the others; empty: all alike"""
     distance: Literal["centres", "surfaces", "both"] = "centres"
     """what is measured between two objects: from centre to centre of their boxes, or between the closest surfaces of
     the boxes; "both": one or the other, and the question says which"""
@@ -62,6 +63,9 @@ class QuestionConfig:
             raise SdvlmError(f"per_frame must be at least 1 question; got {self.per_frame}")
         if self.min_ratio < 1 or min(self.min_gap_m, self.min_side_share, self.min_side_gap_m, self.min_length_m) < 0:
             raise SdvlmError("question margins must be at least 1 for the ratio and 0 for the others")
+        for name, known in (("distance", ("centres", "surfaces", "both")), ("phrasing", get_args(Phrasing))):
+            if getattr(self, name) not in known:
+                raise SdvlmError(f"{name} is one of {', '.join(known)}; got {getattr(self, name)!r}")
         weights = {QuestionType(kind): float(weight) for kind, weight in self.weights.items()}
         if not weights or min(weights.values()) < 0 or max(weights.values()) == 0:
             raise SdvlmError("question weights must be non-negative, at least one of them positive")
@@ -73,6 +77,12 @@ class QuestionConfig:
             unit_of(unit)
         if not self.units or len(set(self.units)) != len(self.units):
             raise SdvlmError(f"units must be different ones, at least one; got {self.units}")
-        shares = self.unit_weights
-        if shares is not None and (len(shares) != len(self.units) or min(shares) < 0 or max(shares) <= 0):
+        shares = tuple(float(share) for share in self.unit_weights)
+        if shares and (len(shares) != len(self.units) or min(shares) < 0 or max(shares) == 0):
             raise SdvlmError(f"unit_weights must be non-negative, one for each of {self.units}; got {shares}")
+        object.__setattr__(self, "unit_weights", shares)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Frozen mappings do not pickle: a worker makes the settings anew from plain ones."""
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        return partial(type(self), **plain | {"weights": dict(self.weights)}), ()

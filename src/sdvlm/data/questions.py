@@ -70,7 +70,7 @@ def ask_all(
     """
     config = config or QuestionConfig()
     if name_config is not None and not config.gravity_known:
-        name_config = replace(name_config, sizes=None)
+        name_config = replace(name_config, sizes=False)
     facts = collect_facts(selection, name_objects(selection, name_config, given_names), config.negative_categories)
     facts = replace(facts, counts=_balance(facts.counts, rng))
     families = [family for family, weight in config.weights.items() if weight > 0]

@@ -1,7 +1,7 @@
 """Which of the objects a frame sees are fit to be asked about, and why the others are not.
 
 MSMU filters uncommon, occluded, truncated and ambiguous objects but publishes no thresholds; these are ours, each a
-field. Ambiguous *names* are settled later, in :mod:`sdvlm.data.names`.
+field. Ambiguous *names* are settled later, in :mod:`sdvlm.data.names`. What each is held against: docs/questions.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class SelectConfig:
     allowed_categories: frozenset[str] | None = None
     """uncommon: categories outside this set are dropped; None allows all (see :func:`common_categories`)"""
     max_tilt_deg: float = 5.0
-    """tilted: the box's third axis leans more than this from the vertical, so its height is not its third extent"""
+    """tilted: the box's third axis leans more than this from the vertical, so its height is not its third extent; 180
+    keeps all (then sizes are asked only of the upright ones, see ``QuestionConfig.gravity_known``)"""
     min_pixel_share: float = 0.001
     """small: fewer seen pixels than this share of the picture"""
     min_side_px: float = 6.0
@@ -38,6 +39,8 @@ class SelectConfig:
     """occluded: seen over would-be-seen pixels below this"""
     max_truncation: float = 0.35
     """truncated: a larger share of its box than this lies outside the picture"""
+    allow_border: bool = True
+    """truncated: if False, also where one seen pixel lies on the edge of the picture"""
     min_distance_m: float = 0.3
     """near: box centre nearer to the camera than this"""
     max_distance_m: float = 15.0
@@ -86,7 +89,10 @@ def select(observation: Observation, config: SelectConfig | None = None) -> Sele
 
 
 def common_categories(categories: Iterable[str], min_count: int) -> frozenset[str]:
-    """Categories that occur at least ``min_count`` times: an ``allowed_categories`` for :class:`SelectConfig`."""
+    """Categories that occur at least ``min_count`` times: an ``allowed_categories`` for :class:`SelectConfig`.
+
+    To count scenes rather than instances, chain the set of categories of each scene.
+    """
     counts: dict[str, int] = {}
     for category in categories:
         counts[category] = counts.get(category, 0) + 1
@@ -107,6 +113,7 @@ def _reason(seen: ObservedObject, image_pixels: int, config: SelectConfig, uprig
         ("large", seen.pixel_count > config.max_image_share * image_pixels),
         ("occluded", seen.visibility < config.min_visibility),
         ("truncated", seen.truncation > config.max_truncation),
+        ("truncated", seen.touches_border and not config.allow_border),
         ("near", distance < config.min_distance_m or z <= 0),
         ("far", distance > config.max_distance_m),
     )

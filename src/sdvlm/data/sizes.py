@@ -36,10 +36,10 @@ class SizeMargins:
             raise SdvlmError("size margins must be at least 1 for ratios and 0 for the gap")
 
 
-def size_words(seen: ObservedObject, candidates: Sequence[ObservedObject], margins: SizeMargins | None) -> list[str]:
-    """Size words that single it out among the candidates, itself included; none without margins."""
+def size_words(seen: ObservedObject, candidates: Sequence[ObservedObject], margins: SizeMargins) -> list[str]:
+    """Size words that single it out among the candidates, itself included."""
     others = [upright_extents(one.object.box) for one in candidates if one.id != seen.id]
-    if margins is None or not others:
+    if not others:
         return []
     own = upright_extents(seen.object.box)
     heights, volumes = [one[2] for one in others], [float(np.prod(one)) for one in others]

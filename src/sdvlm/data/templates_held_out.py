@@ -35,7 +35,7 @@ HELD_OUT_QUESTIONS: dict[str, tuple[str, ...]] = {
         "Give me the {a}'s length, width and height.",
         "What would you say the dimensions of the {a} are, in the order length, width, height?",
         "Which length, width and height would a box need to hold the {a} exactly?",
-        "State the three extents of the {a}: length by width by height.",
+        "State the extents of the {a}, that is, its length, width and height.",
     ),
     "absolute_distance/pair": (
         "Say how far the {a} and the {b} are from each other.",

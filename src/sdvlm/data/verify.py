@@ -151,10 +151,16 @@ def _existence(name: str, observation: Observation) -> str:
 
 def _seen_as(word: str, observation: Observation) -> list[int]:
     """Ids of visible objects that may be called by a word, in no order that matters."""
-    visible = set(np.unique(observation.instances).tolist())
+    visible = _visible(observation)
     return [
         thing.id for thing in observation.scene_objects if thing.id in visible and may_be_called(thing.category, word)
     ]
+
+
+@lru_cache(maxsize=2)
+def _visible(observation: Observation) -> frozenset[int]:
+    """Ids in the instance map."""
+    return frozenset(np.unique(observation.instances).tolist())
 
 
 def _might_be(color: str, instance: int, observation: Observation) -> bool:
@@ -162,6 +168,7 @@ def _might_be(color: str, instance: int, observation: Observation) -> bool:
     return words is None or not words.possible or color in words.possible
 
 
+@lru_cache(maxsize=64)
 def _pixel_mean(observation: Observation, instance: int) -> tuple[float, float]:
     """Mean pixel centre over image size: x, y."""
     rows, columns = np.nonzero(observation.instances == instance)

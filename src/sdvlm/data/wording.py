@@ -36,7 +36,7 @@ def draw_unit(rng: np.random.Generator, config: QuestionConfig) -> str:
     """The unit of one question. Nothing is drawn where there is no choice."""
     if len(config.units) == 1:
         return config.units[0]
-    weights = np.array(config.unit_weights or [1.0] * len(config.units))
+    weights = np.array(config.unit_weights or (1.0,) * len(config.units))
     return config.units[int(np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(), side="right"))]
 
 

@@ -1,0 +1,66 @@
+"""Which questions each setting draws from."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+
+from sdvlm.data.phrasings import ALL_TEMPLATES, phrasings, sentences
+from sdvlm.data.templates_held_out import HELD_OUT_QUESTIONS
+from sdvlm.data.templates_more import MORE_ANSWERS, MORE_QUESTIONS
+
+TOPICS = sorted(ALL_TEMPLATES)
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_every_topic_has_more_and_held_out_questions_and_no_other_has():
+    assert set(MORE_QUESTIONS) == set(HELD_OUT_QUESTIONS) == set(ALL_TEMPLATES)
+    assert set(MORE_ANSWERS) <= set(ALL_TEMPLATES)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_held_out_questions_are_at_least_five_and_never_asked_otherwise(topic):
+    held_out = {text for _, text in phrasings(topic, "held_out")}
+    assert len(held_out) >= 5
+    others = {text for other in TOPICS for which in ("core", "all") for _, text in phrasings(other, which)}
+    assert not held_out & others
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_all_holds_core_and_labels_are_unique(topic):
+    core, every = phrasings(topic, "core"), phrasings(topic, "all")
+    assert every[: len(core)] == core
+    labels = [label for label, _ in (*every, *phrasings(topic, "held_out"))]
+    assert len(set(labels)) == len(labels)
+    assert len({text for _, text in every}) == len(every) > len(core) >= 5
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_way_to_ask_names_the_same_objects_and_numbers(topic):
+    ways = [text for which in ("all", "held_out") for _, text in phrasings(topic, which)]
+    wanted = {frozenset(places(text) - {"m", "meters", "right"}) for text in ways}
+    assert len(wanted) == 1
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_sentence_says_the_same(topic):
+    assert len({frozenset(places(text) - {"m", "meters"}) for text in sentences(topic, "all")}) == 1
+    assert sentences(topic, "core") == sentences(topic, "held_out") == (ALL_TEMPLATES[topic].answer,)
+
+
+@pytest.mark.parametrize("topic", [one for one in TOPICS if one.startswith("relative_position")])
+def test_every_question_of_order_names_the_viewpoint(topic):
+    viewpoint = ("viewer", "camera", "image", "photo", "viewing direction", "viewpoint", "line of sight")
+    for which in ("all", "held_out"):
+        for _, text in phrasings(topic, which):
+            assert any(word in text for word in viewpoint), text
+
+
+def test_the_published_long_answer_is_among_the_sentences():
+    assert "The {a} is with the length of {x} {m}, width of {y} {m}, and height of {z} {m}." in sentences(
+        "scale_estimation/size", "all"
+    )

@@ -1,0 +1,41 @@
+"""Lengths as they are said, and what they say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdvlm.data.units import UNITS, format_length, unit_of
+from sdvlm.eval.lengths import find_lengths
+from sdvlm.types import SdvlmError
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "ft": 0.3048, "in": 0.0254}  # NIST Handbook 44, appendix C
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"), [("m", "1.84"), ("cm", "184"), ("mm", "1840"), ("ft", "6.04"), ("in", "72.4")]
+)
+def test_a_length_has_the_digits_that_its_unit_deserves(unit, text):
+    assert format_length(1.84, unit)[0] == text
+
+
+@given(st.floats(0.1, 50), st.sampled_from(list(UNITS)))
+def test_what_is_said_is_what_the_text_says_and_near_the_truth(value, unit):
+    text, said = format_length(value, unit)
+    assert said == pytest.approx(float(text) * METRES[unit], abs=1e-12)
+    assert abs(said - value) <= UNITS[unit].rounding_m + 1e-12
+    assert UNITS[unit].rounding_m <= 0.005
+
+
+@given(st.floats(0.1, 50), st.sampled_from(list(UNITS)))
+def test_the_answer_parser_reads_every_unit_as_it_was_meant(value, unit):
+    text, said = format_length(value, unit)
+    for name in (UNITS[unit].symbol, UNITS[unit].word):
+        (found,) = find_lengths(f"The chair measures {text} {name}.")
+        assert found.metres == pytest.approx(said, rel=1e-4)
+
+
+def test_an_unknown_unit_is_refused_with_the_known_ones():
+    with pytest.raises(SdvlmError, match=r"furlong.*m, cm, mm, ft, in"):
+        unit_of("furlong")
