@@ -126,6 +126,7 @@ class SceneViewer:
             frame.camera,
             frame.T_world_cam,
             depth_tolerance_m=config.depth_tolerance_m,
+            from_outline=self.scene.box_source == "fitted",
         )
 
     @staticmethod
