@@ -1,6 +1,7 @@
 """The verb as it is used: killed, resumed, refused."""
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from sdvlm.data.schema import QuestionType
+from sdvlm.eval import msmu_rooms
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "sd_vlm_official"
 ASKED = [
@@ -157,7 +161,10 @@ def test_broken_rows_are_refused_with_their_number_or_left_out_and_counted(tmp_p
     assert [one["number"] for one in answers(tmp_path / "run")] == [0, 2, 3]
 
 
-def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder, run_json, run):
+def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder, run_json, run, monkeypatch):
+    small = dataclasses.replace(msmu_rooms.MSMU_ROOMS, counts=dict.fromkeys(QuestionType, 3), digest=None)
+    monkeypatch.setattr(msmu_rooms, "MSMU_ROOMS", small)
+    monkeypatch.setenv("SDVLM_CACHE", str(tmp_path / "cache"))
     words = ["eval", "rooms", "--model", tiny_folder, "--limit", 16, "--controls", "--max-new-tokens", 2]
     document = run_json(*words, "--out", tmp_path / "rooms")
     assert document["rows"] == 16
@@ -175,9 +182,11 @@ def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder,
     ("words", "said"),
     [
         (["msmu"], "needs --data"),
-        (["rooms", "--data", "x"], "leave it out"),
+        (["rooms", "--data", "x"], "leave --data out"),
         (["msmu", "--data", "no-such-place"], "no such file or folder"),
         (["vsi"], "msmu"),
+        (["built"], "needs --data: OUT of sdvlm build"),
+        (["built", "--data", "no-such-place"], "no such folder"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line(tmp_path, run, words, said):

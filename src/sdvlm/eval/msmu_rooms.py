@@ -77,16 +77,17 @@ class RoomsBench:
 MSMU_ROOMS = RoomsBench()
 
 
-def msmu_rooms(bench: RoomsBench = MSMU_ROOMS, folder: Path | None = None) -> Path:
+def msmu_rooms(bench: RoomsBench | None = None, folder: Path | None = None) -> Path:
     """The folder of the benchmark, built if it is not there yet (under a minute).
 
     Args:
-        bench: which.
+        bench: which; default :data:`MSMU_ROOMS`.
         folder: where; default ``msmu-rooms-VERSION`` in the cache folder (``$SDVLM_CACHE``, else ``~/.cache/sdvlm``).
 
     Raises:
         SdvlmError: what this machine builds is not the frozen benchmark; scores on it would not be comparable.
     """
+    bench = bench or MSMU_ROOMS
     out = folder or default_cache_folder().parent / f"msmu-rooms-{bench.version}"
     if (out / MANIFEST).is_file():
         read_manifest(out)
@@ -155,7 +156,7 @@ def _keep(record: FrameRecord, wanted: dict[QuestionType, int], most: int) -> Fr
     """The record with the questions still wanted, the scarcest families first; None if there are none."""
     chosen: list[QuestionSample] = []
     while len(chosen) < most:
-        left = [one for one in record.samples if wanted[one.type] > 0 and one not in chosen]
+        left = [one for one in record.samples if wanted.get(one.type, 0) > 0 and one not in chosen]
         if not left:
             break
         chosen.append(max(left, key=lambda one: wanted[one.type]))
