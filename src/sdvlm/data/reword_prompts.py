@@ -30,8 +30,8 @@ You name objects in pictures of rooms. The first picture shows one object in a b
 photo with the same box. The object is of the kind {category}.
 
 Give it a short name by which a person could pick it out among everything in the photo: the kind of thing, and before \
-it what sets it apart - its colour, material, pattern or shape, as in "white wooden table" or "striped pillow". At most {words} words, in \
-lower case, in English.
+it what sets it apart - its colour, material, pattern or shape, as in "white wooden table" or "striped pillow". At \
+most {words} words, in lower case, in English.
 - Keep the word for its kind ({category}, or a usual word for the same thing).
 - Say only what you can see. {relative}
 - If nothing you see sets it apart from the others of its kind, give null.
