@@ -20,7 +20,7 @@ from PIL import Image
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.page.style import STYLE
 
-__all__ = ["Cell", "Figure", "Page", "Row", "Section", "write_page"]
+__all__ = ["Cell", "Figure", "Page", "Row", "Section", "picture_uri", "write_page"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def write_page(page: Page, path: Path) -> Path:
 def _figure(figure: Figure) -> str:
     height, width = figure.image.shape[:2]
     return (
-        f'<figure><img src="{_data_uri(figure.image)}" width="{width}" height="{height}" alt="{escape(figure.alt)}">'
+        f'<figure><img src="{picture_uri(figure.image)}" width="{width}" height="{height}" alt="{escape(figure.alt)}">'
         f"<figcaption><strong>{escape(figure.title)}.</strong> {escape(figure.caption)}</figcaption></figure>\n"
     )
 
@@ -157,8 +157,8 @@ def _section(section: Section) -> str:
     return f"<section><h2>{escape(section.heading)}</h2>\n{body}{code}</section>\n"
 
 
-def _data_uri(image: NDArray[np.uint8]) -> str:
+def picture_uri(image: NDArray[np.uint8], quality: int = 92) -> str:
     """JPEG at full colour resolution: a fifth of a PNG's size for pictures with shading, and fast to make."""
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "jpeg", quality=92, subsampling=0)
+    Image.fromarray(image).save(stream, "jpeg", quality=quality, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
