@@ -7,7 +7,7 @@ hold a whole row group's pictures keeps one copy of each.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -142,8 +142,15 @@ def read_meta(path: Path) -> dict[str, Any]:
     return dict(meta)
 
 
-def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
+def iter_tables(
+    path: Path, columns: Sequence[str] | None = None, images: Collection[str] | None = None
+) -> Iterator[Any]:
     """The row groups of a file as Arrow tables, one in memory at a time.
+
+    Args:
+        path: of the file.
+        columns: only these; None: all.
+        images: only rows with these ``image_id``; row groups without any are not read.
 
     Raises:
         SdvlmError: as :func:`open_rows`, or a row group is damaged.
@@ -152,7 +159,14 @@ def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[An
     with open_rows(path) as file:
         for index in range(file.metadata.num_row_groups):
             try:
-                yield file.read_row_group(index, columns=columns, use_threads=False)
+                if images is None:
+                    yield file.read_row_group(index, columns=columns, use_threads=False)
+                    continue
+                wanted = [
+                    image in images for image in file.read_row_group(index, ["image_id"]).column("image_id").to_pylist()
+                ]
+                if any(wanted):
+                    yield file.read_row_group(index, columns=columns, use_threads=False).filter(pa.array(wanted))
             except (pa.ArrowException, OSError, ValueError) as error:
                 said = " ".join(str(error).split()) or type(error).__name__
                 raise SdvlmError(f"{path}: row group {index} is damaged: {said}; build it again") from error
