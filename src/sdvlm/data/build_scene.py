@@ -126,8 +126,9 @@ def build_scene(
 
 def _refuse_wrong(record: FrameRecord, observation: Observation) -> None:
     """Raise if an answer is not what the scene says. It never should be: then this library is wrong, not the data."""
+    names = {thing.id: thing.name for thing in record.objects if thing.name is not None}
     for sample in record.samples:
-        faults = find_faults(sample, observation)
+        faults = find_faults(sample, observation, names)
         if faults:
             raise SdvlmError(f"{record.image_id}: {sample.question!r} is answered wrongly: {faults[0]}")
 
@@ -225,9 +226,6 @@ def _objects(selection: Selection, names: Mapping[int, Names]) -> tuple[ObjectRe
     """Everything the frame sees, with the name it goes by and the reason it was dropped for."""
     why = {instance: reason for reason, ids in selection.dropped.items() for instance in ids}
     return tuple(
-        ObjectRecord.of(seen, _shortest(names.get(seen.id)), why.get(seen.id)) for seen in selection.observation.objects
+        ObjectRecord.of(seen, names[seen.id].best if seen.id in names else None, why.get(seen.id))
+        for seen in selection.observation.objects
     )
-
-
-def _shortest(names: Names | None) -> str | None:
-    return None if names is None else (names.plain or names.placed)[0]
