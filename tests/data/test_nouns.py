@@ -27,6 +27,8 @@ RAW = [  # raw labels of ScanNet and ScanNet++: one, many
     ("bus", "buses"),
     ("canvas", "canvases"),
     ("cactus", "cactuses"),
+    ("box of tissues", "boxes of tissues"),
+    ("chair with wheels", "chairs with wheels"),
 ]
 
 
@@ -79,6 +81,8 @@ def test_what_stands_for_several_or_for_a_stuff_cannot_be_counted():
         ("toilet paper", "toilet", False),
         ("refridgerator", "refrigerator", True),
         ("cabinet", "kitchen cabinet", False),
+        ("box of tissues", "box", True),
+        ("box of tissues", "tissue", False),
     ],
 )
 def test_raw_labels_are_understood(category, word, called):

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sdvlm.data.names import name_objects
 from sdvlm.data.questions import ask_all
 from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
 from sdvlm.data.select import select
-from sdvlm.data.verify import find_faults, recompute
+from sdvlm.data.verify import denoted_ids, find_faults, recompute
 from sdvlm.types import SdvlmError
 
 
@@ -60,3 +61,19 @@ def test_an_answer_without_definition_cannot_be_checked(make_room):
 def test_an_unknown_definition_is_refused():
     with pytest.raises(SdvlmError, match="definition"):
         TypedAnswer(AnswerKind.LENGTH, (1.0,), "m", "as the crow flies")
+
+
+def test_a_given_name_means_whom_it_was_given_to_and_whomever_its_words_fit(make_room):
+    observation = make_room(0).observe()
+    selection = select(observation)
+    instance = next(iter(name_objects(selection)))
+    other = next(seen.id for seen in observation.objects if seen.id != instance)
+    given = {instance: "thing with a story"}
+    samples = ask_all(selection, np.random.default_rng(0), given_names=given)
+    called = [sample for sample in samples if "thing with a story" in sample.names]
+    assert called
+    for sample in called:
+        assert find_faults(sample, observation, given) == []
+        assert find_faults(sample, observation) != []
+        assert find_faults(sample, observation, given | {other: "thing with a story"}) != []
+    assert denoted_ids("chair", observation, {instance: "chair"}) == {instance} | denoted_ids("chair", observation)

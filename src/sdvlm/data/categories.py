@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from sdvlm.data.nouns import is_countable, is_plural, plural, singular, with_article
+from sdvlm.data.nouns import head_of, is_countable, is_plural, plural, singular, with_article
 
 __all__ = [
     "COMMON_CATEGORIES",
@@ -105,7 +105,7 @@ def may_be_called(category: str, word: str) -> bool:
 
     Singular and plural count as the same word: labels come in both.
     """
-    if plural(category).endswith(plural(word)):
+    if plural(category) == plural(word) or plural(head_of(category)).endswith(plural(word)):
         return True
     return any(plural(word) in group and _in_group(category, group) for group in _SYNONYMS)
 

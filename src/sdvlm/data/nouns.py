@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
-__all__ = ["clean_label", "is_countable", "is_plural", "plural", "singular", "with_article"]
+__all__ = ["clean_label", "head_of", "is_countable", "is_plural", "plural", "singular", "with_article"]
 
 _IRREGULAR = {
     "shelf": "shelves", "bookshelf": "bookshelves", "person": "people", "loaf": "loaves", "knife": "knives",
@@ -16,6 +17,7 @@ _UNCOUNTABLE = frozenset(
     {"paper", "clothing", "luggage", "furniture", "laundry", "food", "water", "equipment", "cutlery", "stuff", "trash",
      "garbage", "bedding", "fabric", "jewelry", "bread", "artwork"}
 )  # fmt: skip
+_TAIL = re.compile(r" (?:with|of|on|in|near|by|at|under|for|from|without|next to)\b.*")
 
 
 def clean_label(label: str) -> str:
@@ -28,8 +30,17 @@ def clean_label(label: str) -> str:
 
 
 @cache
+def head_of(noun: str) -> str:
+    """The label without what a preposition adds: "box of tissues" -> "box"."""
+    return _TAIL.sub("", noun)
+
+
+@cache
 def plural(noun: str) -> str:
     """English plural of a category, of a plural itself: "coffee table" -> "coffee tables", "shelves" -> "shelves"."""
+    head = head_of(noun)
+    if head != noun:
+        return plural(head) + noun[len(head) :]
     *first, last = noun.split(" ")
     if is_plural(last):
         return noun
@@ -48,6 +59,9 @@ def plural(noun: str) -> str:
 @cache
 def singular(noun: str) -> str:
     """English singular: "kitchen cabinets" -> "kitchen cabinet". A noun that has none is returned as it is."""
+    head = head_of(noun)
+    if head != noun:
+        return singular(head) + noun[len(head) :]
     *first, last = noun.split(" ")
     if not is_plural(last) or last in _ONLY_PLURAL:
         return noun
@@ -63,7 +77,7 @@ def singular(noun: str) -> str:
 @cache
 def is_plural(noun: str) -> bool:
     """Whether the label names several things, or a thing that English counts as several ("curtains", "scissors")."""
-    last = noun.rsplit(" ", 1)[-1]
+    last = head_of(noun).rsplit(" ", 1)[-1]
     if last in _ONLY_PLURAL or any(_ends(last, many) for many in _IRREGULAR.values()):
         return True
     return last.endswith("s") and not last.endswith(("ss", "us", "is")) and last not in _SINGULAR_IN_S
@@ -72,13 +86,13 @@ def is_plural(noun: str) -> bool:
 @cache
 def is_countable(noun: str) -> bool:
     """Whether instances of that label can be counted by it: one chair, two chairs; not "kitchen cabinets", "paper"."""
-    return not is_plural(noun) and noun.rsplit(" ", 1)[-1] not in _UNCOUNTABLE
+    return not is_plural(noun) and head_of(noun).rsplit(" ", 1)[-1] not in _UNCOUNTABLE
 
 
 @cache
 def with_article(noun: str) -> str:
     """With its indefinite article, where it takes one: "a chair", "an armchair", "toilet paper"."""
-    if noun.rsplit(" ", 1)[-1] in _UNCOUNTABLE:
+    if head_of(noun).rsplit(" ", 1)[-1] in _UNCOUNTABLE:
         return noun
     return f"{'an' if noun[:1] in 'aeio' or noun.startswith('umb') else 'a'} {noun}"
 

@@ -98,14 +98,14 @@ HELD_OUT_QUESTIONS: dict[str, tuple[str, ...]] = {
         "The {a} has a height of {x} {m}. Judging by that, how tall would you say the {b} is?",
         "With {x} {m} for the height of the {a}, what do you get for the height of the {b}?",
         "We measured the {a}: it is {x} {m} high. What about the height of the {b}?",
-        "Use the {a}, {x} {m} in height, as your yardstick: how tall is the {b}?",
+        "Use the {a}, {x} {meters} in height, as your yardstick: how tall is the {b}?",
     ),
     "refer_obj_estimation/three": (
         "Assume the {a} stands {x} {m} tall. What heights follow for the {b} and the {c}?",
         "The {a} has a height of {x} {m}. Judging by that, how tall would you say the {b} and the {c} are?",
         "With {x} {m} for the height of the {a}, what do you get for the heights of the {b} and the {c}?",
         "We measured the {a}: it is {x} {m} high. What about the heights of the {b} and the {c}?",
-        "Use the {a}, {x} {m} in height, as your yardstick: how tall are the {b} and the {c}?",
+        "Use the {a}, {x} {meters} in height, as your yardstick: how tall are the {b} and the {c}?",
     ),
     "relative_position/side_of": (
         "From your viewpoint, does the {a} lie {left} of the {b}?",

@@ -70,11 +70,11 @@ MORE_QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which thing covers the point ({x},{y})?",
     ),
     "refer_obj_estimation/two": (
-        "The {a} measures {x} {m} in height; what height does the {b} have?",
+        "The {a} measures {x} {meters} in height; what height does the {b} have?",
         "Taking the {a} with its height of {x} {m} as a reference, what is the height of the {b}?",
     ),
     "refer_obj_estimation/three": (
-        "The {a} measures {x} {m} in height; what heights do the {b} and the {c} have?",
+        "The {a} measures {x} {meters} in height; what heights do the {b} and the {c} have?",
         "Taking the {a} with its height of {x} {m} as a reference, what are the heights of the {b} and the {c}?",
     ),
     "relative_position/side_of": (
