@@ -91,3 +91,46 @@ def test_no_resume_refuses_a_folder_that_is_not_empty(scans, tmp_path, run):
     assert code == 2
     assert "not empty" in err
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--writer", "m"], "give both or neither"),
+        (["--endpoint", "http://localhost:1/v1"], "give one of them"),
+        (["--endpoint", "ftp://x", "--reword", "m"], "http:// or https://"),
+    ],
+)
+def test_endpoints_half_given_are_refused(scans, tmp_path, run, words, told):
+    code, _, err = run("build", scans, tmp_path / "out", "--reader", "scannet", *words)
+    assert code == 2
+    assert told in err
+
+
+def test_an_endpoint_that_talks_nonsense_costs_nothing_and_a_dead_one_rejects_the_frames(
+    scans, tmp_path, run, run_json, judge_server, monkeypatch
+):
+    from sdvlm.data.built import iter_records
+    from sdvlm.endpoint.config import EndpointConfig
+
+    monkeypatch.setenv("SDVLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    check = EndpointConfig.__post_init__
+
+    def impatient(config):
+        check(config)
+        object.__setattr__(config, "first_wait_s", 0.0)
+
+    monkeypatch.setattr(EndpointConfig, "__post_init__", impatient)
+    server = judge_server(lambda prompt, count: "nonsense")
+    words = ["--reader", "scannet", "--reword", "seer", "--test-share", "0", "--set", "min_questions=1"]
+    document = run_json("build", scans, tmp_path / "out", "--endpoint", server.url, *words)
+    assert document["rejected"] == []  # nonsense is no name: the geometric names stay
+    records = list(iter_records(tmp_path / "out", "train"))
+    assert sum(len(record.samples) for record in records) == document["counts"]["train"]["questions"] > 0
+    assert server.requests
+    server.close()
+    code, _, err = run("build", scans, tmp_path / "dead", "--endpoint", server.url, "--reword", "other", *words[:2])
+    assert code == 1
+    assert "rejected scene0000_00, frame 0: " in err
+    assert not (tmp_path / "dead" / "manifest.json").exists()

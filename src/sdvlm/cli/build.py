@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from sdvlm.data.build import BuildResult
+    from sdvlm.data.build import BuildResult, Helpers
     from sdvlm.data.build_config import BuildConfig
     from sdvlm.data.verify_build import Verification
     from sdvlm.scenes.reader import MissingFile
@@ -54,6 +54,17 @@ def build(
     test_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the scenes held out.")] = 0.1,
     reasoning: Annotated[float, typer.Option(min=0, max=1, help="Share of questions with a chain of thought.")] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Decides every random choice.")] = 0,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="OpenAI-compatible, for the models below."),
+    ] = None,
+    reword: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A vision model that names objects; checked to be unique.")
+    ] = None,
+    writer: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A vision model that writes chains of thought.")
+    ] = None,
+    grader: Annotated[str | None, typer.Option(metavar="MODEL", help="Grades them; only agreed ones are kept.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting, such as select.min_visibility=0.6."),
@@ -92,7 +103,8 @@ def build(
     scenes = open_reader(source, None if reader is None else reader.value, **options)
     _tell_missing(scenes.missing())
     where = EngineConfig(engine.value, workers, address)
-    built = build_data(scenes, out, config, where, verify=verify, progress=_progress)
+    helpers = _helpers(endpoint, reword, writer, grader)
+    built = build_data(scenes, out, config, where, helpers=helpers, verify=verify, progress=_progress)
     checked = verify_build(out) if verify and built.manifest is not None else None
     if as_json:
         typer.echo(json.dumps(_document(built, checked), indent=2))
@@ -101,6 +113,28 @@ def build(
     wrong = checked is not None and bool(checked.faults)
     if wrong or built.manifest is None or (built.rejected and not allow_rejected):
         raise typer.Exit(1)
+
+
+def _helpers(url: str | None, reword: str | None, writer: str | None, grader: str | None) -> Helpers:
+    """The models that were asked for."""
+    from sdvlm.data.build import Helpers
+    from sdvlm.data.reasoning_endpoint import ReasoningWriter
+    from sdvlm.data.reword import Reworder
+    from sdvlm.endpoint.config import EndpointConfig
+    from sdvlm.eval.answers import parse_answer
+    from sdvlm.types import SdvlmError
+
+    if (writer is None) != (grader is None):
+        raise SdvlmError("chains of thought need two models, --writer and --grader; give both or neither")
+    models = {"reword": reword, "writer": writer, "grader": grader}
+    asked = {name: EndpointConfig(model, url) for name, model in models.items() if model is not None}
+    if url is not None and not asked:
+        raise SdvlmError("--endpoint is for --reword, --writer and --grader; give one of them, or leave it out")
+    return Helpers(
+        namer=Reworder(asked["reword"]) if reword else None,
+        reasoner=ReasoningWriter(asked["writer"], asked["grader"], parse_answer) if writer else None,
+        settings={name: model for name, model in models.items() if model is not None},
+    )
 
 
 def _config(settings: dict[str, str]) -> BuildConfig:

@@ -36,10 +36,10 @@ REJECTED = "rejected.jsonl"
 
 @dataclass(frozen=True)
 class Helpers:
-    """Makers of what asks a model, called once a scene in the worker. Picklable: partials of module-level functions."""
+    """What asks models while building; picklable, as it travels to the workers."""
 
-    namer: Callable[[], Namer] | None = None
-    reasoner: Callable[[], Reasoner] | None = None
+    namer: Namer | None = None
+    reasoner: Reasoner | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """what distinguishes these helpers from others, for the manifest"""
 
@@ -138,9 +138,8 @@ def build(
 
 def build_part(job: _Job) -> bytes:
     """Build one scene, in a worker: the bytes of its part."""
-    namer = None if job.helpers.namer is None else job.helpers.namer()
-    reasoner = None if job.helpers.reasoner is None else job.helpers.reasoner()
-    built = build_scene(job.reader.read(job.scene_id), job.config, job.allowed, namer, reasoner, verify=job.verify)
+    helpers, scene = job.helpers, job.reader.read(job.scene_id)
+    built = build_scene(scene, job.config, job.allowed, helpers.namer, helpers.reasoner, verify=job.verify)
     meta = {
         "scene_id": job.scene_id,
         "split": built.split or split_of(job.scene_id, job.config),
@@ -180,6 +179,8 @@ def _finish(
     if not metas:
         return BuildResult(out, None, 0, 0, tuple(rejected))
     asking = {one: meta for one, meta in metas.items() if meta["held"]["questions"]}
+    if not asking and rejected:
+        return BuildResult(out, None, len(metas) - kept, kept, tuple(rejected))
     if not asking:
         raise SdvlmError(
             f"{reader.root}: {len(metas)} scenes were read, but no picture gives {config.min_questions} questions; "
