@@ -282,6 +282,7 @@ BOX = {"label": "mug", "center": [0, 0, 1], "size": [0.1, 0.1, 0.1]}
         ({"objects": [BOX | {"id": 0}]}, r"objects\[0\].id must be a whole number > 0; got 0"),
         ({"objects": [BOX | {"label": " "}]}, r"objects\[0\].label must be a text"),
         ({"objects": [BOX | {"center": [0, 1]}]}, r"objects\[0\].center must be numbers \(3\); got \[0, 1\]"),
+        ({"objects": [BOX | {"center": [0, 1e30, 0]}]}, r"objects\[0\].center holds numbers beyond 1e\+09"),
         ({"objects": None}, "objects is missing, and no frame has objects or masks"),
         ({"frames": {"9": {"pose": 1}}}, "scene.json: frames.9.pose is no field here"),
         ({"frames": {}}, "frames.9.T_world_cam is missing; the scene's objects stand in the world"),

@@ -19,6 +19,8 @@ from sdvlm.types import Box3D, Camera, SdvlmError
 __all__ = ["Fields", "read_fields"]
 
 _MAX_BYTES = 256 * 2**20
+_LARGEST = 1e9
+"""no coordinate, not even of a map, is larger"""
 _ROTATION_TOLERANCE = 0.01
 """a rotation matrix may be this far from orthonormal (printed with three digits); it is then made exact"""
 
@@ -110,6 +112,8 @@ class Fields:
             raise self.error(key, f"must be numbers ({wanted}); got {_shown(value)}")
         if not np.isfinite(array).all():
             raise self.error(key, "holds numbers that are not finite (NaN or infinite)")
+        if np.abs(array).max(initial=0.0) > _LARGEST:
+            raise self.error(key, f"holds numbers beyond {_LARGEST:g}; lengths are metres")
         return array
 
     def rotation(self, key: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
