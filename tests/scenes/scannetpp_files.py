@@ -64,7 +64,7 @@ class WideView:
     def __init__(self, renderer: Renderer, pose: np.ndarray, directions: tuple[np.ndarray, np.ndarray]) -> None:
         reach = 1.02 * max(float(np.abs(one).max()) for one in directions)
         fov = 2 * math.degrees(math.atan(reach))
-        self._cameras = Camera.from_fov(700, 700, fov), Camera.from_fov(1500, 1500, fov)
+        self._cameras = Camera.from_fov(600, 600, fov), Camera.from_fov(1200, 1200, fov)
         self._image = renderer.render(self._cameras[0], pose, Look(supersample=1, shadows=False)).image
         self._depth, _ = renderer.trace(self._cameras[1], pose)
 

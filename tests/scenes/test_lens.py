@@ -35,7 +35,8 @@ def test_a_straightened_picture_shows_each_direction_where_a_pinhole_does(kind: 
     a = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
     b = (np.arange(camera.height) + 0.5 - camera.cy) / camera.fy
     expected = color_of(*np.meshgrid(a, b))
-    assert np.abs(straight - expected).max() < 1.6  # two roundings, and bilinear on a smooth picture
+    assert np.abs(straight - expected).max() < 2.6  # roundings, and bilinear on a smooth picture of few pixels
+    assert np.abs(straight - expected).mean() < 0.8
 
 
 @pytest.mark.parametrize("kind", list(LENSES))
@@ -43,8 +44,8 @@ def test_the_view_is_the_widest_in_which_every_pixel_has_a_source(kind: str) -> 
     lens, _ = LENSES[kind]
     camera = pinhole_of(lens)
     for factor, inside in ((1.0, True), (0.98, False)):
-        x = (np.arange(camera.width) + 0.5 - camera.cx) / (camera.fx * factor)
-        y = (np.arange(camera.height) + 0.5 - camera.cy) / (camera.fy * factor)
+        x = (np.arange(camera.width + 1) - camera.cx) / (camera.fx * factor)
+        y = (np.arange(camera.height + 1) - camera.cy) / (camera.fy * factor)
         u, v = lens.project(*np.meshgrid(x, y))
         whole = (u >= 0.499) & (u <= camera.width - 0.499) & (v >= 0.499) & (v <= camera.height - 0.499)
         assert whole.all() == inside

@@ -268,7 +268,7 @@ def test_pictures_stored_smaller_scale_the_lens_and_other_shapes_are_refused(cop
     whole = ScannetppReader(made[0]).read(SCENE).frames[0].camera
     camera = ScannetppReader(copy).read(SCENE).frames[0].camera
     assert camera.size == (48, 32)
-    assert camera.fov_x_deg == pytest.approx(whole.fov_x_deg, abs=1.0)
+    assert camera.fov_x_deg == pytest.approx(whole.fov_x_deg, abs=2.0)  # half a pixel's margin is more of it
     for path in (copy / "dslr" / "resized_images").glob("*.JPG"):
         Image.open(path).resize((32, 48)).save(path)
     with pytest.raises(SdvlmError, match="different cameras"):
