@@ -67,3 +67,12 @@ def test_each_reader_is_made_by_its_name_and_says_what_it_looked_for(tmp_path: P
     assert reader.name == name
     with pytest.raises(SdvlmError):
         reader.scene_ids()
+
+
+def test_the_example_of_the_document_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "readers.md").read_text()
+    block = text.split("```python\n")[1].split("```")[0]
+    assert '"path/to/scannet"' in block
+    known: dict = {}
+    exec(block.replace('"path/to/scannet"', repr(str(rooms(tmp_path)))), known)
+    assert known["frame"].depth.size == known["frame"].size == (32, 24)
