@@ -17,6 +17,7 @@ __all__ = ["BENCHES", "run_bench"]
 
 BENCHES: dict[str, tuple[str, str]] = {
     "answer": ("sdvlm.bench.answer:bench_answer", "many questions of one picture: shared prefix against one by one"),
+    "build": ("sdvlm.bench.build:bench_build", "scenes into questions: rates, where time and memory go, more workers"),
     "dpe": ("sdvlm.bench.dpe:bench_dpe", "cost of fusing depth against the prefill of a model"),
     "official": ("sdvlm.bench.official:bench_official", "what the released SD-VLM code does otherwise, as numbers"),
     "render": ("sdvlm.bench.render:bench_render", "frames of procedural rooms per second"),

@@ -21,7 +21,7 @@ def document(name: str, options: dict[str, Any], figures: dict[str, Any]) -> dic
     """Figures with what they were measured on. ``options`` are those given, as the command line spells them."""
     words = ["sdvlm", "bench", name]
     for key, value in options.items():
-        words += [f"--{key}", str(value)]
+        words += [f"--{key}"] if value is True else [f"--{key}", str(value)]
     return {
         "bench": name,
         "command": " ".join(words),

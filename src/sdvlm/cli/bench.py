@@ -12,7 +12,7 @@ __all__ = ["bench"]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="answer, controls, dpe, official, render or startup.")],
+    name: Annotated[str, typer.Argument(help="answer, build, controls, dpe, official, render or startup.")],
     questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
@@ -21,6 +21,10 @@ def bench(
         str | None, typer.Option(help="answer: size of the released model: small, llava-1.5-7b, toy or none (small).")
     ] = None,
     device: Annotated[str | None, typer.Option(help="answer: where the released model runs (cpu).")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="build: scenes of a build (8).")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="build: of the larger number of processes (2).")] = None,
+    peer: Annotated[bool, typer.Option("--peer", help="build: time a peer's work for each object beside it.")] = False,
+    big: Annotated[bool, typer.Option("--big", help="build: memory at 1,000 scenes (minutes).")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -37,6 +41,10 @@ def bench(
         "model": model,
         "shape": shape,
         "device": device,
+        "scenes": scenes,
+        "workers": workers,
+        "peer": peer or None,
+        "big": big or None,
     }
     result = run_bench(name, **given)
     if out is not None:
