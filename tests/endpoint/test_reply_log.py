@@ -45,7 +45,7 @@ def test_others_may_write_to_the_same_file(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: (mine if n % 2 else theirs).put(f"k{n}", "x" * 5000 + str(n)), range(200)))
     assert all(mine.get(f"k{n}") == theirs.get(f"k{n}") == "x" * 5000 + str(n) for n in range(200))
-    assert len(path.read_text().splitlines()) == 200
+    assert len([line for line in path.read_text().splitlines() if line]) == 200
 
 
 def test_a_killed_writer_leaves_whole_lines(tmp_path):

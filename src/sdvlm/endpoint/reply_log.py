@@ -33,6 +33,7 @@ class ReplyLog:
         self.path = path
         self._replies: dict[str, str] = {}
         self._read = 0
+        self._begun = False
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[ReplyLog], tuple[Path | None]]:
@@ -60,20 +61,30 @@ class ReplyLog:
             self._replies[key] = reply
             if self.path is None:
                 return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                data = self._mend(descriptor) + line.encode()
-                if os.write(descriptor, data) != len(data):
-                    raise OSError(f"{self.path}: a reply could not be written whole; is the disk full?")
-            finally:
-                os.close(descriptor)
+            self._append(self.path, line.encode())
+
+    def _append(self, path: Path, line: bytes) -> None:
+        """One call of the system, so that lines of several processes do not mix."""
+        if not self._begun:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            line = self._mend(path) + line
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self._begun = os.write(descriptor, line) == len(line)
+        finally:
+            os.close(descriptor)
+        if not self._begun:
+            raise OSError(f"{path}: a reply could not be written whole; is the disk full?")
 
     @staticmethod
-    def _mend(descriptor: int) -> bytes:
-        """A line break where the last line was cut short."""
-        size = os.fstat(descriptor).st_size
-        return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+    def _mend(path: Path) -> bytes:
+        """A line break where the last line was cut short (or is being written: an empty line does no harm)."""
+        try:
+            with path.open("rb") as stream:
+                stream.seek(-1, os.SEEK_END)
+                return b"" if stream.read(1) == b"\n" else b"\n"
+        except OSError:  # no file yet, or an empty one
+            return b""
 
     def _refresh(self) -> None:
         """Read whole lines that came since the last time."""
