@@ -11,7 +11,7 @@ from sdvlm.inspect.histograms import LengthHistogram, PointHistogram
 __all__ = ["bars", "card", "columns", "length_chart", "point_chart"]
 
 _TICKS_M = (0.01, 0.1, 1, 10, 100)
-_WIDE, _HIGH = 320.0, 110.0
+_WIDE, _HIGH, _LABEL = 320.0, 110.0, 44.0
 
 
 def card(title: str, note: str, body: str) -> str:
@@ -49,9 +49,13 @@ def columns(counts: Sequence[int], ticks: Sequence[tuple[float, str]], said: str
         if count
     ]
     labels = []
+    free = -math.inf
     for place, label in ticks:
         x = place * step
+        if x < free:  # its label would stand on the one before
+            continue
         anchor = "start" if x < 12 else "end" if x > _WIDE - 12 else "middle"
+        free = x + (1.5 if anchor == "start" else 1) * _LABEL
         labels.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_HIGH}" y2="{_HIGH + 4}"/>')
         labels.append(f'<text x="{x:.1f}" y="{_HIGH + 17}" text-anchor="{anchor}">{escape(label)}</text>')
     return (

@@ -115,6 +115,15 @@ def _flat(counts: dict[str, Any], before: str = "") -> Iterator[tuple[str, int]]
             yield f"{before}{name}", value
 
 
+def _fields(tree: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values, as the command line sets them."""
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _fields(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
 def _definitions(found: Statistics) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(DEFINITIONS.get(name, ""))}</td>'
@@ -127,11 +136,11 @@ def _definitions(found: Statistics) -> str:
 
 
 def _settings(manifest: Manifest) -> str:
-    document = {"settings": manifest.settings, "versions": manifest.versions}
     files = "\n".join(
         f"{shard.path}  {shard.rows:,} rows  {shard.bytes:,} bytes  sha256 {shard.sha256}" for shard in manifest.files
     )
-    text = json.dumps(document, indent=1, ensure_ascii=False)
+    lines = _fields({"settings": manifest.settings, "versions": manifest.versions})
+    text = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in lines)
     return _folded("Settings and versions", f"<pre><code>{escape(text)}</code></pre>") + _folded(
         "Files", f"<pre><code>{escape(files)}</code></pre>"
     )

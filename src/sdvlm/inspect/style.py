@@ -10,14 +10,16 @@ STYLE_MORE = """
 .tile b { display: block; font-size: 1.5rem; letter-spacing: -0.01em; font-variant-numeric: tabular-nums; }
 .tile span, .soft { color: var(--soft); font-size: 0.85rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); gap: 1rem; }
+.cards, .twin { align-items: start; }
 .card h3 { margin: 0 0 0.15rem; font-size: 1rem; }
 .card p { margin: 0 0 0.6rem; }
-.chart, .grid { display: block; width: 100%; height: auto; fill: var(--mark); }
+.chart, .grid { display: block; width: 100%; max-width: 400px; height: auto; fill: var(--mark); }
 .grid { max-width: 220px; }
 .chart line { stroke: var(--line); }
 .chart text { fill: var(--soft); font-size: 12px; }
 .bars th { min-width: 0; width: 1%; white-space: nowrap; max-width: 15rem; overflow: hidden; text-overflow: ellipsis; }
 .bars th, .bars td { border: 0; padding: 0.14rem 0.6rem 0.14rem 0; min-width: 0; font-size: 0.88rem; line-height: 1.3; }
+.bars th, .bars td { vertical-align: middle; }
 .bars td.bar { width: 60%; min-width: 40px; }
 .bars td.bar span { display: block; height: 0.7rem; border-radius: 2px; background: var(--mark); min-width: 1px; }
 .number { text-align: right; white-space: nowrap; width: 1%; }
@@ -33,8 +35,8 @@ button[aria-pressed="true"] { background: var(--mark); border-color: var(--mark)
 .sample h3 { margin: 0 0 0.6rem; font-size: 1.05rem; overflow-wrap: anywhere; }
 .sample h3 span { font-weight: 400; }
 .sample .figures { margin: 0 0 0.8rem; }
-.sample tbody th { width: 42%; }
-.typed { font-size: 0.85rem; color: var(--soft); }
+.sample tbody th { width: 38%; }
+.typed { min-width: 15rem; font-size: 0.85rem; color: var(--soft); }
 details summary { cursor: pointer; color: var(--soft); font-size: 0.85rem; }
 details p { font-size: 0.92rem; white-space: pre-line; margin: 0.4rem 0 0; }
 [hidden] { display: none !important; }
