@@ -128,6 +128,10 @@ def test_only_so_many_pixels_are_looked_at_and_they_are_spread():
     assert few.possible == {"red", "blue"}
 
 
+def test_a_picture_without_instances_has_no_colours():
+    assert colors_from_pixels(np.zeros((5, 5, 3), dtype=np.uint8), np.zeros((5, 5), dtype=np.int32)) == {}
+
+
 def test_ids_of_another_size_are_refused():
     with pytest.raises(SdvlmError, match="10x20"):
         colors_from_pixels(np.zeros((5, 5, 3), dtype=np.uint8), np.zeros((20, 10), dtype=np.int32))

@@ -116,6 +116,8 @@ def colors_from_pixels(
         ids = np.where(np.isin(instances, lost), instances, ids)
     flat, pixels = ids.ravel(), image.reshape(-1, 3)
     filled = np.flatnonzero(flat > 0)
+    if not filled.size:
+        return {}
     order = filled[np.argsort(flat[filled], kind="stable")]
     unique, starts = np.unique(flat[order], return_index=True)
     words = {}
