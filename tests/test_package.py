@@ -21,9 +21,9 @@ MODULES = {
 LAYERS = (
     {"types"},
     {"geometry", "extras"},
-    {"depth", "fusion", "endpoint"},
-    {"models"},
-    {"scenes", "data", "train", "eval", "serve", "nano", "viz", "page", "answering", "demo", "bench", "engine"},
+    {"depth", "fusion", "engine"},
+    {"models", "endpoint"},
+    {"scenes", "data", "train", "eval", "serve", "nano", "viz", "page", "inspect", "answering", "demo", "bench"},
     {"cli"},
 )
 """Imports point down: a room may import its own layer and those before it. The last but one is an order of its own:"""
