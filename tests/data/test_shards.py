@@ -145,6 +145,9 @@ def test_datasets_loads_every_value(tmp_path, parts, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     out = tmp_path / "out"
     assemble(parts, out)
+    for beside in ("rejected.jsonl", "inspect.html", "parts/scene_9.parquet"):  # what a build may leave there too
+        (out / beside).parent.mkdir(exist_ok=True)
+        (out / beside).write_text("{}")
     loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
     assert {name: split.num_rows for name, split in loaded.items()} == {"train": 12, "test": 48}
     for split in ("train", "test"):
