@@ -185,6 +185,18 @@ def test_units_come_up_by_their_weights(make_room):
     assert counts["ft"] / counts.total() == pytest.approx(0.25, abs=0.05)
 
 
+def test_where_labels_are_incomplete_nothing_is_counted_or_said_not_to_be_there(make_room):
+    config = QuestionConfig(complete_labels=False, per_frame=40)
+    families, verdicts = set(), set()
+    for seed in range(20):
+        for sample in ask_all(select(make_room(seed).observe()), np.random.default_rng(seed), config):
+            families.add(sample.type)
+            if sample.type is QuestionType.ZERO:
+                verdicts.add(sample.answer_typed.values)
+    assert families == set(QuestionType) - {QuestionType.COUNT}
+    assert verdicts == {("yes",)}
+
+
 def test_without_gravity_no_height_width_or_length_is_asked(make_room):
     config = QuestionConfig(gravity_known=False, per_frame=40)
     total = 0

@@ -55,6 +55,9 @@ class QuestionConfig:
     the boxes; "both": one or the other, and the question says which"""
     depth_order: bool = False
     """also ask which is in front of, or behind, which, from the viewer's perspective"""
+    complete_labels: bool = True
+    """False: the source labels only some of what its pictures show (single objects on a table, the boxes somebody had
+    time for), so nothing is counted and nothing said not to be there"""
     gravity_known: bool = True
     """False: nobody knows which way is up, so no height, width or length is asked and none compared"""
 

@@ -72,6 +72,8 @@ def ask_all(
     if name_config is not None and not config.gravity_known:
         name_config = replace(name_config, sizes=False)
     facts = collect_facts(selection, name_objects(selection, name_config, given_names), config.negative_categories)
+    if not config.complete_labels:
+        facts = replace(facts, counts=(), absent=(), absent_colors=())
     facts = replace(facts, counts=_balance(facts.counts, rng))
     families = [family for family, weight in config.weights.items() if weight > 0]
     live = {families[index]: config.weights[families[index]] for index in rng.permutation(len(families))}
