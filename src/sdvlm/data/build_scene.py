@@ -17,10 +17,12 @@ from sdvlm.data.build_config import BuildConfig
 from sdvlm.data.encode import encode_depth, encode_picture, plain_picture
 from sdvlm.data.names import Names, name_objects
 from sdvlm.data.observe import Observation
+from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.questions import ask_all
 from sdvlm.data.reasoning import explain
+from sdvlm.data.reasoning_endpoint import Reasoned
 from sdvlm.data.record import FrameRecord, ObjectRecord
-from sdvlm.data.schema import QuestionSample
+from sdvlm.data.schema import QuestionSample, QuestionType
 from sdvlm.data.select import SelectConfig, Selection, select
 from sdvlm.data.verify import find_faults
 from sdvlm.data.view import SceneViewer, View
@@ -40,10 +42,15 @@ class Namer(Protocol):
 class Reasoner(Protocol):
     """Writes the chain of thought of a question, such as the endpoint of :mod:`sdvlm.data.reasoning_endpoint`."""
 
-    def explain(
-        self, frame: RgbdFrame, sample: QuestionSample, observation: Observation, rng: np.random.Generator
-    ) -> str | None:
-        """The chain, or None where no right one was found."""
+    def reason(
+        self,
+        frame: RgbdFrame,
+        observation: Observation,
+        samples: Sequence[QuestionSample],
+        names: Mapping[int, Names],
+        rng: np.random.Generator,
+    ) -> list[Reasoned]:
+        """A chain for each question, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ def build_scene(
     """
     selecting = config.select if allowed is None else _only(config.select, allowed)
     viewer = SceneViewer(scene, config.visibility)
-    builder = _FrameBuilder(scene, config, selecting, namer, reasoner)
+    builder = _FrameBuilder(scene, config, selecting, namer, reasoner, verify)
     rejected = [Rejection(scene.id, one.frame_id, one.reason) for one in scene.skipped if not one.expected]
     builder.dropped["frame: no pose"] += sum(one.expected for one in scene.skipped)
     if not scene.frames:
@@ -111,10 +118,7 @@ def build_scene(
     records = []
     for frame in _spread(scene.frames, config.frames_per_scene):
         try:
-            view = viewer.view(frame)
-            record = builder.build(frame, view)
-            if verify and record is not None:
-                _refuse_wrong(record, view.observation)
+            record = builder.build(frame, viewer.view(frame))
         except SdvlmError as error:
             rejected.append(Rejection(scene.id, frame.id, str(error)))
             continue
@@ -122,15 +126,6 @@ def build_scene(
             records.append(record)
     dropped = {reason: count for reason, count in sorted(builder.dropped.items()) if count}
     return BuiltScene(tuple(records), dropped, tuple(rejected), scene.split)
-
-
-def _refuse_wrong(record: FrameRecord, observation: Observation) -> None:
-    """Raise if an answer is not what the scene says. It never should be: then this library is wrong, not the data."""
-    names = {thing.id: thing.name for thing in record.objects if thing.name is not None}
-    for sample in record.samples:
-        faults = find_faults(sample, observation, names)
-        if faults:
-            raise SdvlmError(f"{record.image_id}: {sample.question!r} is answered wrongly: {faults[0]}")
 
 
 def frame_rng(seed: int, scene_id: str, frame_id: str) -> np.random.Generator:
@@ -149,9 +144,11 @@ class _FrameBuilder:
         selecting: SelectConfig,
         namer: Namer | None,
         reasoner: Reasoner | None,
+        verify: bool,
     ) -> None:
         self.scene, self.config, self.selecting = scene, config, selecting
-        self.namer, self.reasoner = namer, reasoner
+        self.asking = _answerable(config.questions, scene)
+        self.namer, self.reasoner, self.verify = namer, reasoner, verify
         self.dropped: Counter[str] = Counter()
 
     def build(self, frame: SceneFrame, view: View) -> FrameRecord | None:
@@ -162,10 +159,12 @@ class _FrameBuilder:
         given = {} if self.namer is None else self.namer.names(view.frame, selection)
         names = name_objects(selection, config.names, given)
         self._count(selection, names)
-        samples = ask_all(selection, rng, config.questions, name_config=config.names, given_names=given)
+        samples = ask_all(selection, rng, self.asking, name_config=config.names, given_names=given)
         if len(samples) < config.min_questions:
             self.dropped["frame: few questions"] += 1
             return None
+        if self.verify:
+            _refuse_wrong(samples, view.observation, given)
         return FrameRecord(
             scene_id=scene.id,
             frame_id=frame.id,
@@ -176,7 +175,7 @@ class _FrameBuilder:
             camera=frame.camera,
             T_world_cam=frame.T_world_cam,
             objects=_objects(selection, names),
-            samples=tuple(self._explained(view, samples, rng)),
+            samples=tuple(self._explained(view, samples, names, rng)),
             source=scene.source,
             box_source=scene.box_source,
             depth_source="none" if view.frame.depth is None else view.frame.depth.source,
@@ -188,7 +187,7 @@ class _FrameBuilder:
         self.dropped["object: ambiguous name"] += sum(seen.id not in names for seen in selection.kept)
 
     def _explained(
-        self, view: View, samples: Sequence[QuestionSample], rng: np.random.Generator
+        self, view: View, samples: Sequence[QuestionSample], names: Mapping[int, Names], rng: np.random.Generator
     ) -> Iterator[QuestionSample]:
         """The samples, some of them with a chain of thought."""
         for sample in samples:
@@ -196,11 +195,32 @@ class _FrameBuilder:
                 yield sample
                 continue
             if self.reasoner is None:
-                chain = explain(sample, view.observation, rng)
+                chain = explain(sample, view.observation, rng, names=names)
             else:
-                chain = self.reasoner.explain(view.frame, sample, view.observation, rng)
+                (result,) = self.reasoner.reason(view.frame, view.observation, [sample], names, rng)
+                chain = result.reasoning
             self.dropped["reasoning: none right"] += chain is None
             yield replace(sample, reasoning=chain)
+
+
+def _refuse_wrong(samples: Sequence[QuestionSample], observation: Observation, given: Mapping[int, str]) -> None:
+    """Raise if an answer is not what the scene says. It never should be: then this library is wrong, not the data."""
+    for sample in samples:
+        faults = find_faults(sample, observation, given)
+        if faults:
+            raise SdvlmError(f"{sample.question!r} is answered wrongly: {faults[0]}")
+
+
+def _answerable(config: QuestionConfig, scene: Scene) -> QuestionConfig:
+    """Without the questions that the scene's annotation cannot answer.
+
+    What is not annotated may be there all the same unless the annotation is exhaustive: no counts, no existence. And a
+    box fitted to visible points ends where the object is hidden: no sizes.
+    """
+    if not scene.exhaustive:
+        weights = dict(config.weights) | {QuestionType.COUNT: 0.0, QuestionType.ZERO: 0.0}
+        config = replace(config, complete_labels=False, weights=weights)
+    return replace(config, gravity_known=False) if scene.box_source == "fitted" else config
 
 
 def _only(config: SelectConfig, allowed: frozenset[str]) -> SelectConfig:

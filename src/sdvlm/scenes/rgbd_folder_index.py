@@ -78,7 +78,7 @@ def read_index_scene(root: Path, scene_id: str) -> Scene:
         if (folder / "instances.png").is_file():
             instances = _masks(folder, scene_id, objects, camera)
     frame = make_frame("0", scene_id, picture, DepthFile(depth), camera, pose, instances)
-    return Scene(scene_id, objects, (replace(frame, objects=objects),), source="rgbd")
+    return Scene(scene_id, objects, (replace(frame, objects=objects),), source="rgbd", exhaustive=False)
 
 
 def _folders(root: Path) -> dict[str, Path]:

@@ -21,7 +21,10 @@ from sdvlm.types import Camera, SdvlmError
 __all__ = ["SCENE", "SceneFile"]
 
 SCENE = "scene.json"
-_SCENE_FIELDS = ("version", "camera", "depth", "up", "up_cam", "assume_level", "objects", "labels", "frames", "split")
+_SCENE_FIELDS = (
+    *("version", "camera", "depth", "up", "up_cam", "assume_level"),
+    *("objects", "labels", "exhaustive", "frames", "split"),
+)
 _FRAME_FIELDS = ("T_world_cam", "camera", "depth", "up_cam", "objects", "labels")
 _OBJECT_FIELDS = ("id", "label", "center", "size", "rotation", "quaternion", "yaw", "coordinates")
 logger = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ class SceneFile:
         if fields.has("version") and fields.integer("version") != 1:
             raise fields.error("version", "is not 1, the only version there is")
         self.level = assume_level or fields.flag("assume_level")
+        self.exhaustive = fields.flag("exhaustive")
         self.turn = turn_up(fields.array("up", (3,))) if fields.has("up") else np.eye(4)
         self.labels = _labels(fields)
         self.objects = self._objects(fields, None)
@@ -80,6 +84,7 @@ class SceneFile:
             source="rgbd",
             skipped=tuple(skipped),
             box_source="fitted" if self.fitted else "annotated",
+            exhaustive=self.exhaustive,
             split=self.fields.text("split") if self.fields.has("split") else None,
         )
 

@@ -107,6 +107,7 @@ class Scene:
         source: name of the layout it was read from.
         skipped: frames left out, with reasons.
         box_source: "annotated" boxes and meshes, or boxes "fitted" to the visible points of masks.
+        exhaustive: everything one could ask about is annotated, so what is not annotated is not there.
         split: the official split the source puts the scene in, None if it states none.
     """
 
@@ -117,6 +118,7 @@ class Scene:
     source: str = "unknown"
     skipped: tuple[SkippedFrame, ...] = ()
     box_source: Literal["annotated", "fitted"] = "annotated"
+    exhaustive: bool = True
     split: str | None = None
 
     def object(self, instance_id: int) -> SceneObject:

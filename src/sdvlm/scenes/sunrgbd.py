@@ -91,7 +91,8 @@ class SunrgbdReader:
         pose = np.eye(4)
         pose[:3, :3] = R_world_cam
         frame = make_frame(folder.name, scene_id, image, DepthFile(depth, codec="sunrgbd"), camera, pose)
-        return Scene(scene_id, objects, (replace(frame, objects=objects),), source="sunrgbd", split=self._split(folder))
+        frames, split = (replace(frame, objects=objects),), self._split(folder)
+        return Scene(scene_id, objects, frames, source="sunrgbd", split=split, exhaustive=False)
 
     def _missing(self, paths: SunrgbdPaths, has_table: bool) -> Iterator[tuple[Path, str]]:
         if paths.image() is None:
