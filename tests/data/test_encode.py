@@ -61,7 +61,13 @@ def test_relative_depth_is_no_depth_of_a_row():
 
 @pytest.mark.parametrize(
     "bad",
-    [b"", b"nonsense", png16(RNG.integers(1, 60000, (9, 9)))[:120], encode_picture(PHOTO), encoded(Image.new("L", (4, 4)), "PNG")],
+    [
+        b"",
+        b"nonsense",
+        png16(RNG.integers(1, 60000, (9, 9)))[:120],
+        encode_picture(PHOTO),
+        encoded(Image.new("L", (4, 4)), "PNG"),
+    ],
 )
 def test_what_is_no_depth_is_refused_in_one_line(bad):
     with pytest.raises(SdvlmError) as told:

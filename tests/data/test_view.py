@@ -43,7 +43,7 @@ def test_true_depth_hides_nothing(scene):
 def test_what_somebody_stands_before_is_hidden_and_counts_against_visibility(scene):
     viewer, frame = SceneViewer(scene), scene.frames[0]
     target = largest(viewer.view(frame))
-    x0, y0, x1, y1 = (int(edge) for edge in target.bounds_px)
+    x0, _, x1, _ = (int(edge) for edge in target.bounds_px)
 
     def somebody(depth):
         depth[:, x0 : (x0 + x1) // 2] = 0.5
@@ -102,6 +102,14 @@ def test_boxes_and_masks_alone_see_nearly_what_the_mesh_shows(scene):
         masked = SceneViewer(boxes_only).view(masked_frame).observation
         assert np.array_equal(masked.instances, meshed.instances)
         assert {seen.colors.name for seen in masked.objects} - {None}
+
+
+def test_labels_are_said_as_words(scene):
+    shouted = tuple(dataclasses.replace(one, category=f"{one.category.upper()}_") for one in scene.objects)
+    viewer = SceneViewer(dataclasses.replace(scene, objects=shouted))
+    assert {seen.category for seen in viewer.view(scene.frames[0]).observation.objects} <= {
+        one.category for one in scene.objects
+    }
 
 
 def test_relative_depth_is_refused(scene):

@@ -21,6 +21,7 @@ from typing import Any
 from sdvlm.data.build_config import BuildConfig
 from sdvlm.data.build_scene import Namer, Reasoner, Rejection, build_scene
 from sdvlm.data.manifest import MANIFEST, Manifest, read_manifest
+from sdvlm.data.nouns import clean_label
 from sdvlm.data.shards import assemble, read_part_meta, write_part
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.engine import EngineConfig, run_jobs
@@ -223,7 +224,7 @@ def _common(
 def _categories(reader: SceneReader, scene_id: str) -> frozenset[str]:
     scene = reader.read(scene_id)
     boxes = [*scene.objects, *(one for frame in scene.frames for one in frame.objects or ())]
-    return frozenset(one.category for one in boxes)
+    return frozenset(clean_label(one.category) for one in boxes)
 
 
 def _part(parts: Path, scene_id: str) -> Path:

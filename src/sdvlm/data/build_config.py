@@ -38,7 +38,7 @@ class BuildConfig:
     """when a pixel counts as seen"""
     select: SelectConfig = field(default_factory=SelectConfig)
     """which objects are fit to be asked about"""
-    names: NameConfig = field(default_factory=NameConfig)
+    names: NameConfig = field(default_factory=lambda: NameConfig(sizes=True))
     """when a name is distinguishing"""
     questions: QuestionConfig = field(default_factory=lambda: QuestionConfig(phrasing="all"))
     """what is asked, how often, and how sure one has to be"""

@@ -6,13 +6,14 @@ the occlusion filter of stage 3). With masks or boxes alone, the measured depth 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdvlm.data.colors import ColorWords, colors_from_pixels, instance_colors
+from sdvlm.data.nouns import clean_label
 from sdvlm.data.observe import Observation, observe
 from sdvlm.scenes.frames_from_boxes import Seen, see_boxes, see_masks
 from sdvlm.scenes.render import Renderer
@@ -72,7 +73,7 @@ class SceneViewer:
                 has neither a mesh to render it from nor masks.
         """
         loaded = frame.load()
-        objects = self.scene.objects if frame.objects is None else frame.objects
+        objects = _labelled(self.scene.objects if frame.objects is None else frame.objects)
         if loaded.depth is not None and loaded.depth.kind is not DepthKind.METRIC:
             raise SdvlmError(f"{loaded.name}: depth is {loaded.depth.kind.value}; answers in metres need metric depth")
         if self._renderer is not None and frame.instances is None:
@@ -140,3 +141,8 @@ class SceneViewer:
         return observe(
             objects, seen.instances, depth, frame.camera, frame.T_world_cam, amodal=seen.amodal, colors=colors
         )
+
+
+def _labelled(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
+    """With labels as questions can say them: "Office_Chair" is an office chair."""
+    return tuple(replace(thing, category=clean_label(thing.category) or "unknown") for thing in objects)
