@@ -3,7 +3,7 @@ import torch
 
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.nano.config import NanoConfig
-from sdvlm.nano.facts import FACTS, FactsHead, object_facts, scale_facts
+from sdvlm.nano.facts import BETWEEN, FACTS, FactsHead, facts_between, object_facts, scale_facts
 from sdvlm.nano.frames import square_boxes
 from sdvlm.types import Camera, DepthMap
 
@@ -50,3 +50,21 @@ def test_scaled_facts_are_the_facts_of_the_scaled_wall() -> None:
     coverage[1:3, 1:] = 1
     facts, larger = (object_facts(coverage.ravel(), packed_wall(z), SIDE) for z in (2.0, 3.0))
     np.testing.assert_allclose(scale_facts(torch.from_numpy(facts), 1.5), larger, atol=1e-5)
+
+
+def test_what_lies_between_two_patches_is_the_line_between_their_points() -> None:
+    facts, points = [], []
+    for z, column in ((2.0, 0), (3.0, 3)):
+        coverage = np.zeros((SIDE, SIDE), dtype=np.float32)
+        coverage[1, column] = 1
+        facts.append(torch.from_numpy(object_facts(coverage.ravel(), packed_wall(z), SIDE)))
+        u, v = 80 * (column + 0.5) / SIDE, 80 * 1.5 / SIDE
+        points.append(np.array([(u - 40) / 40 * z, (v - 40) / 40 * z, z]))
+    between = dict(zip(BETWEEN, facts_between(*facts).tolist(), strict=True))
+    step = points[0] - points[1]
+    np.testing.assert_allclose([between["x"], between["y"], between["z"]], step / 2, atol=1e-5)
+    np.testing.assert_allclose(np.exp(between["log_apart"]) - 0.1, np.linalg.norm(step), atol=1e-5)
+    assert between["u"] == -0.75
+    np.testing.assert_allclose(
+        between["log_distance"], np.log(np.linalg.norm(points[0]) / np.linalg.norm(points[1])), atol=1e-5
+    )

@@ -8,12 +8,13 @@ from torch.nn import functional as F
 from sdvlm.fusion.build import build_fusion
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.nano.config import NanoConfig
-from sdvlm.nano.encode import encode_frame
-from sdvlm.nano.facts import FactsHead
+from sdvlm.nano.encode import FAMILIES, encode_frame
+from sdvlm.nano.facts import BetweenHead, FactsHead
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.language import FETCHING_LAYER, GROUNDING_LAYER, collate_rows, image_token_losses, naming_losses
+from sdvlm.nano.language import FETCHING_LAYER, GROUNDING_LAYER, image_token_losses, naming_losses
 from sdvlm.nano.numbers import NumberTokens, ValuesHead
 from sdvlm.nano.prefix_attention import register
+from sdvlm.nano.rows import collate_rows
 
 
 def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Tensor, depth: Tensor, rows, per_picture):
@@ -42,8 +43,8 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
     return total / asked, torch.stack(grounding).mean(), torch.stack(fetching).mean()
 
 
-def read_outs(config: NanoConfig) -> tuple[FactsHead, ValuesHead]:
-    return FactsHead(config.text_width), ValuesHead(config.text_width)
+def read_outs(config: NanoConfig) -> tuple[FactsHead, ValuesHead, BetweenHead]:
+    return FactsHead(config.text_width), ValuesHead(config.text_width), BetweenHead(config.text_width)
 
 
 def test_losses_and_gradients_equal_those_of_separate_samples(
@@ -91,15 +92,15 @@ def test_mentions_stand_where_the_name_ends(tokenizer: Tokenizer, frames: list[N
 def test_the_naming_losses_are_those_of_the_whole_model(
     vlm: torch.nn.Module, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:
-    fusion, (facts, values) = build_fusion(config.fusion, config.text_width), read_outs(config)
+    fusion, heads = build_fusion(config.fusion, config.text_width), read_outs(config)
     torch.nn.init.normal_(fusion.mlp.last.weight, std=0.1)
     encoded, of_picture = encode_frame(frames[0], tokenizer)
     rows = collate_rows(encoded[:6], [of_picture] * 6, tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
     depth = torch.from_numpy(frames[0].depth)[None]
     features = torch.randn(1, config.image_tokens, config.vision_width)
     vlm.model.language_model.set_attn_implementation(register())
-    whole = image_token_losses(vlm, fusion, features, depth, [rows], facts, values)
-    found = naming_losses(vlm, fusion, features, depth, [rows], facts)
+    whole = image_token_losses(vlm, fusion, features, depth, [rows], *heads)
+    found = naming_losses(vlm, fusion, features, depth, [rows], heads[0])
     torch.testing.assert_close(found, (whole.grounding, whole.facts))
     assert len(vlm.model.language_model.layers) == config.text_layers  # the model itself was not cut
 
@@ -123,3 +124,22 @@ def test_answers_are_about_the_names_that_the_question_asks_of(tokenizer: Tokeni
             seen.add((question["type"], len(columns)))
     wanted = {("refer_obj_estimation", 2), ("absolute_distance", 2), ("scale_compare", 2), ("position", 1)}
     assert wanted <= seen
+
+
+def test_what_an_answer_compares_is_told_where_its_names_are_fetched(
+    tokenizer: Tokenizer, frames: list[NanoFrame]
+) -> None:
+    encoded, targets = encode_frame(frames[0], tokenizer)
+    rows = collate_rows(encoded, [targets] * len(encoded), tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
+    assert len(rows.between) == len(rows.fetch_rows)
+    compared = 0
+    for row, difference in zip(rows.fetch_rows.tolist(), rows.between, strict=True):
+        question = encoded[row]
+        comparing = FAMILIES[question.family].value in ("absolute_distance", "relative_position", "scale_compare")
+        if len(question.mentions) < 2 or not comparing:
+            assert difference.isnan().all()
+            continue
+        first, second = (targets.facts[target] for _, target in question.mentions[:2])
+        compared += 1
+        torch.testing.assert_close(difference[0], first[0] - second[0], equal_nan=True)
+    assert compared

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.facts import scale_facts
-from sdvlm.nano.language import EncodedQuestion, Targets
 from sdvlm.nano.numbers import NumberTokens
+from sdvlm.nano.rows import EncodedQuestion, Targets
 
 __all__ = ["drop_depth", "scale_depth", "scale_lengths", "scaled_targets", "worsen_depth"]
 

@@ -13,7 +13,7 @@ from sdvlm.data.schema import QuestionType
 from sdvlm.nano.facts import object_facts
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.grounding import grounding_targets
-from sdvlm.nano.language import EncodedQuestion, Targets
+from sdvlm.nano.rows import EncodedQuestion, Targets
 from sdvlm.nano.tokenizer import special_id
 
 __all__ = ["FAMILIES", "encode_frame"]

@@ -29,7 +29,8 @@ def export_checkpoint(
     """
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     model = DepthVLM.from_vlm(build_vlm(config, tokenizer), config.fusion)
-    trained = {name: value for name, value in load_file(weights).items() if not name.startswith(("facts.", "values."))}
+    kept = ("vlm.", "fusion.")
+    trained = {name: value for name, value in load_file(weights).items() if name.startswith(kept)}
     missing, unexpected = model.load_state_dict(trained, strict=False)
     if unexpected or [name for name in missing if name != "vlm.lm_head.weight"]:
         raise ValueError(f"weights do not fit: missing {missing}, unexpected {unexpected}")

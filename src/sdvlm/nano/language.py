@@ -16,159 +16,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdvlm.data.schema import QuestionType
 from sdvlm.fusion.depth_grid import DepthGrid
-from sdvlm.nano.facts import FactsHead
+from sdvlm.nano.facts import BetweenHead, FactsHead
 from sdvlm.nano.grounding import fetching_loss, grounding_loss
-from sdvlm.nano.numbers import NumberTokens, ValuesHead
+from sdvlm.nano.numbers import ValuesHead
+from sdvlm.nano.rows import QuestionRows
 
 if TYPE_CHECKING:
     from transformers import LlamaModel, LlavaForConditionalGeneration
 
-__all__ = [
-    "AnswerLosses",
-    "EncodedQuestion",
-    "QuestionRows",
-    "Targets",
-    "collate_rows",
-    "fused_tokens",
-    "image_token_losses",
-    "naming_losses",
-]
+__all__ = ["AnswerLosses", "fused_tokens", "image_token_losses", "naming_losses"]
 
 FETCHING_LAYER = 2
 """layer whose first heads are told to fetch, for an answer or a number in it, what the names know that it is about"""
 GROUNDING_LAYER = 1
 """layer whose first heads are supervised: by then a name's last token knows its colour word"""
-
-
-@dataclass(frozen=True)
-class EncodedQuestion:
-    """One question and answer as tokens.
-
-    Args:
-        ids: ``<user>question<assistant>answer<eos>``.
-        answer_start: index of ``<assistant>``, the first token that is asked to predict.
-        mentions: (token index, target index) pairs: which token names what; the target indexes the picture's
-            grounding targets.
-        family: index of the question's family, for separate losses.
-    """
-
-    ids: list[int]
-    answer_start: int
-    mentions: list[tuple[int, int]]
-    family: int
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What the names of one picture should find: for each of K named sets of objects, "nothing" first.
-
-    Args:
-        attention: (K, 5, 1 + N) from ``grounding_targets``, float16, as all pictures' are kept in memory.
-        facts: (K, F) from ``object_facts``.
-    """
-
-    attention: Tensor
-    facts: Tensor
-
-
-@dataclass(frozen=True)
-class QuestionRows:
-    """B * Q encoded questions, right-padded, and where their names should look.
-
-    Args:
-        ids: (B * Q, L) long.
-        labels: (B * Q, L) long, the next token wherever an answer is predicted, else -100.
-        family: (B * Q,) long.
-        rows, columns: (M,) long, the naming tokens.
-        targets: (M, 5, 1 + N) grounding targets.
-        facts: (M, F) facts of what is named, NaN where unknown.
-        said_rows, said_columns: (V,) long, the tokens that predict a token of a number of the answer.
-        said: (V, 2) the number, see ``numbers.VALUES``.
-        fetch_rows, fetch_columns: (W,) long, the tokens that begin an answer or say a number.
-        fetch_of: (W, 3) long, columns of the names that the answer or number is about, see ``names_asked``.
-    """
-
-    ids: Tensor
-    labels: Tensor
-    family: Tensor
-    rows: Tensor
-    columns: Tensor
-    targets: Tensor
-    facts: Tensor
-    said_rows: Tensor
-    said_columns: Tensor
-    said: Tensor
-    fetch_rows: Tensor
-    fetch_columns: Tensor
-    fetch_of: Tensor
-
-
-def collate_rows(
-    questions: list[EncodedQuestion], targets: list[Targets], pad_id: int, numbers: NumberTokens
-) -> QuestionRows:
-    """Stack questions. ``targets``: those of each question's picture."""
-    length = max(len(question.ids) for question in questions)
-    ids = torch.full((len(questions), length), pad_id)
-    labels = torch.full((len(questions), length), -100)
-    rows, columns, chosen, facts = [], [], [], []
-    said_rows: list[int] = []
-    said_columns: list[int] = []
-    said, fetches = [], []
-    for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
-        tokens = torch.tensor(question.ids)
-        ids[row, : len(tokens)] = tokens
-        labels[row, question.answer_start : len(tokens) - 1] = tokens[question.answer_start + 1 :]
-        for column, target in question.mentions:
-            rows.append(row)
-            columns.append(column)
-            chosen.append(of_picture.attention[target].float())
-            facts.append(of_picture.facts[target])
-        where, values = numbers.targets(question.ids, question.answer_start)
-        said_rows += [row] * len(where)
-        said_columns += where
-        said.append(values)
-        if not where and question.mentions:
-            fetches.append((row, question.answer_start, *names_asked(question, 0, 0)))
-        for place, column in enumerate(where):
-            fetches.append((row, column, *names_asked(question, place // 4, len(where) // 4)))
-    fetch = torch.tensor(fetches, dtype=torch.long).view(-1, 5)
-    return QuestionRows(
-        ids=ids,
-        labels=labels,
-        family=torch.tensor([question.family for question in questions]),
-        rows=torch.tensor(rows),
-        columns=torch.tensor(columns),
-        targets=torch.stack(chosen),
-        facts=torch.stack(facts),
-        said_rows=torch.tensor(said_rows, dtype=torch.long),
-        said_columns=torch.tensor(said_columns, dtype=torch.long),
-        said=torch.cat(said),
-        fetch_rows=fetch[:, 0],
-        fetch_columns=fetch[:, 1],
-        fetch_of=fetch[:, 2:],
-    )
-
-
-def names_asked(question: EncodedQuestion, index: int, count: int) -> tuple[int, int, int]:
-    """Columns of the names, up to three, that the answer's number ``index`` of ``count`` is about; the last repeated.
-
-    Where one name more is given than numbers are asked, the first is the reference and each number has its own name;
-    but a distance lies between both, as an answer without numbers (``count`` 0) is about all.
-    """
-    columns = [column for column, _ in question.mentions]
-    if not columns:
-        columns = [question.answer_start - 1]
-    elif count and len(columns) == count + 1 and not _is_distance(question):
-        columns = [columns[1 + index]]
-    last = columns[-1]
-    first, second, third = (*columns, last, last)[:3]
-    return first, second, third
-
-
-def _is_distance(question: EncodedQuestion) -> bool:
-    return tuple(QuestionType)[question.family] is QuestionType.ABSOLUTE_DISTANCE
 
 
 @dataclass(frozen=True)
@@ -181,6 +43,7 @@ class AnswerLosses:
         facts: of what is read off the names' states.
         said: of what is read off the states that say numbers.
         fetching: of the attention of what begins an answer or says a number to the names it is about.
+        between: of how two names differ, read off the states that fetched them.
         per_row: (R,) mean answer loss of each question in order, detached.
     """
 
@@ -189,6 +52,7 @@ class AnswerLosses:
     facts: Tensor
     said: Tensor
     fetching: Tensor
+    between: Tensor
     per_row: Tensor
 
 
@@ -200,6 +64,7 @@ def image_token_losses(
     batches: list[QuestionRows],
     facts: FactsHead,
     values: ValuesHead,
+    between: BetweenHead,
 ) -> AnswerLosses:
     """Losses of answers, grounding and read-outs, given the tower's features.
 
@@ -210,10 +75,11 @@ def image_token_losses(
             like lengths waste less padding than one.
         facts: read-out of the names' states.
         values: read-out of the states that say numbers, before the last layer.
+        between: read-out of the states that fetched names, right behind the layer that fetches.
     """
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
-    answers, grounding, named, said, fetching, per_row = [], [], [], [], [], []
+    answers, grounding, named, said, fetching, apart, per_row = [], [], [], [], [], [], []
     for batch in batches:
         out = _read_rows(model, batch, cache, 1 + features.shape[1])
         asked = batch.labels >= 0
@@ -231,8 +97,11 @@ def image_token_losses(
         fetching.append(
             fetching_loss(model, FETCHING_LAYER, out.hidden_states[FETCHING_LAYER], cache, *where, batch.fetch_of)
         )
+        apart.append(between.losses(out.hidden_states[FETCHING_LAYER + 1][where], batch.between))
     losses = [torch.cat(one).mean() for one in (answers, grounding, named, said, fetching)]
-    return AnswerLosses(losses[0], losses[1], losses[2], losses[3], losses[4], torch.cat(per_row))
+    compared = torch.cat(apart)  # a step may compare nothing
+    differing = compared.sum() / max(1, len(compared))
+    return AnswerLosses(losses[0], losses[1], losses[2], losses[3], losses[4], differing, torch.cat(per_row))
 
 
 def naming_losses(

@@ -12,9 +12,9 @@ from torch import Tensor
 from sdvlm.nano.depth_changes import drop_depth, scale_depth, scale_lengths, scaled_targets, worsen_depth
 from sdvlm.nano.encode import encode_frame
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.language import EncodedQuestion, QuestionRows, Targets, collate_rows
 from sdvlm.nano.numbers import NumberTokens
 from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.rows import EncodedQuestion, QuestionRows, Targets, collate_rows
 from sdvlm.nano.tokenizer import special_id
 
 __all__ = ["Drawn", "Sampler"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdvlm.fusion.build import build_fusion
 from sdvlm.nano.config import build_vlm
 from sdvlm.nano.encode import FAMILIES
-from sdvlm.nano.facts import FactsHead
+from sdvlm.nano.facts import BetweenHead, FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, image_token_losses, naming_losses
 from sdvlm.nano.numbers import ValuesHead
@@ -36,19 +36,21 @@ class Learner:
         self.fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
         self.facts = FactsHead(recipe.config.text_width)
         self.values = ValuesHead(recipe.config.text_width)
+        self.between = BetweenHead(recipe.config.text_width)
         self.vlm.model.language_model.set_attn_implementation(register_prefix_attention())
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules by the prefix of their weights' names."""
-        return {"vlm.": self.vlm, "fusion.": self.fusion, "facts.": self.facts, "values.": self.values}
+        heads = {"facts.": self.facts, "values.": self.values, "between.": self.between}
+        return {"vlm.": self.vlm, "fusion.": self.fusion, **heads}
 
     def load(self, path: Path) -> None:
         """Take the weights that :meth:`save` wrote."""
         weights = load_file(path)
         for prefix, module in self.parts().items():
             own = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
-            if not own and module is self.values:
-                continue  # the second stage has no use for it
+            if not own and module in (self.values, self.between):
+                continue  # the second stage has no use for them
             missing, unexpected = module.load_state_dict(own, strict=False)
             if unexpected or [name for name in missing if name != "lm_head.weight"]:
                 raise ValueError(f"{path} does not fit: missing {missing}, unexpected {unexpected}")
@@ -117,21 +119,27 @@ def train_language(
         with torch.autocast("cpu", torch.bfloat16):
             seen = features[drawn.indices].float()
             losses = image_token_losses(
-                learner.vlm, learner.fusion, seen, drawn.depth, drawn.batches, learner.facts, learner.values
+                learner.vlm,
+                learner.fusion,
+                seen,
+                drawn.depth,
+                drawn.batches,
+                learner.facts,
+                learner.values,
+                learner.between,
             )
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         family_of = torch.cat([rows.family for rows in drawn.batches])
-        report = {
-            name: float(getattr(losses, name).detach()) for name in ("answer", "grounding", "facts", "said", "fetching")
-        }
+        names = ("answer", "grounding", "facts", "said", "fetching", "between")
+        report = {name: float(getattr(losses, name).detach()) for name in names}
         for family, name in enumerate(FAMILIES):
             of_family = losses.per_row[family_of == family]
             report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
-        told = losses.grounding + losses.fetching + recipe.facts_weight * losses.facts
+        told = losses.grounding + losses.fetching + recipe.facts_weight * (losses.facts + losses.between)
         return losses.answer + weight * told + recipe.said_weight * losses.said, report
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
-    modules += [learner.fusion, learner.facts, learner.values]
+    modules += [learner.fusion, learner.facts, learner.values, learner.between]
     learner.train(path.parent.name, path, recipe.steps, recipe.lr, modules, recipe, loss_of)
 
 

@@ -1,0 +1,164 @@
+"""Questions as rows of tokens, and what training knows of their tokens: names, numbers, and what each is about.
+
+Notation: B pictures, Q questions a picture, L tokens of the longest question and answer, N image tokens, F facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdvlm.data.schema import QuestionType
+from sdvlm.nano.facts import BETWEEN, facts_between
+from sdvlm.nano.numbers import NumberTokens
+
+__all__ = ["EncodedQuestion", "QuestionRows", "Targets", "collate_rows", "names_asked"]
+
+_COMPARING = (QuestionType.ABSOLUTE_DISTANCE, QuestionType.RELATIVE_POSITION, QuestionType.SCALE_COMPARE)
+"""families whose answer depends on how the first two names differ"""
+
+
+@dataclass(frozen=True)
+class EncodedQuestion:
+    """One question and answer as tokens.
+
+    Args:
+        ids: ``<user>question<assistant>answer<eos>``.
+        answer_start: index of ``<assistant>``, the first token that is asked to predict.
+        mentions: (token index, target index) pairs: which token names what; the target indexes the picture's
+            grounding targets.
+        family: index of the question's family, for separate losses.
+    """
+
+    ids: list[int]
+    answer_start: int
+    mentions: list[tuple[int, int]]
+    family: int
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the names of one picture should find: for each of K named sets of objects, "nothing" first.
+
+    Args:
+        attention: (K, 5, 1 + N) from ``grounding_targets``, float16, as all pictures' are kept in memory.
+        facts: (K, F) from ``object_facts``.
+    """
+
+    attention: Tensor
+    facts: Tensor
+
+
+@dataclass(frozen=True)
+class QuestionRows:
+    """B * Q encoded questions, right-padded, and where their names should look.
+
+    Args:
+        ids: (B * Q, L) long.
+        labels: (B * Q, L) long, the next token wherever an answer is predicted, else -100.
+        family: (B * Q,) long.
+        rows, columns: (M,) long, the naming tokens.
+        targets: (M, 5, 1 + N) grounding targets.
+        facts: (M, F) facts of what is named, NaN where unknown.
+        said_rows, said_columns: (V,) long, the tokens that predict a token of a number of the answer.
+        said: (V, 2) the number, see ``numbers.VALUES``.
+        fetch_rows, fetch_columns: (W,) long, the tokens that begin an answer or say a number.
+        fetch_of: (W, 3) long, columns of the names that the answer or number is about, see ``names_asked``.
+        between: (W, D) how the first two of the names differ, see ``facts.BETWEEN``; NaN where nothing depends on it.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    family: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    facts: Tensor
+    said_rows: Tensor
+    said_columns: Tensor
+    said: Tensor
+    fetch_rows: Tensor
+    fetch_columns: Tensor
+    fetch_of: Tensor
+    between: Tensor
+
+
+def collate_rows(
+    questions: list[EncodedQuestion], targets: list[Targets], pad_id: int, numbers: NumberTokens
+) -> QuestionRows:
+    """Stack questions. ``targets``: those of each question's picture."""
+    length = max(len(question.ids) for question in questions)
+    ids = torch.full((len(questions), length), pad_id)
+    labels = torch.full((len(questions), length), -100)
+    rows, columns, chosen, facts = [], [], [], []
+    said_rows: list[int] = []
+    said_columns: list[int] = []
+    said: list[Tensor] = []
+    fetches: list[tuple[int, ...]] = []
+    between: list[Tensor] = []
+    for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
+        tokens = torch.tensor(question.ids)
+        ids[row, : len(tokens)] = tokens
+        labels[row, question.answer_start : len(tokens) - 1] = tokens[question.answer_start + 1 :]
+        for column, target in question.mentions:
+            rows.append(row)
+            columns.append(column)
+            chosen.append(of_picture.attention[target].float())
+            facts.append(of_picture.facts[target])
+        where, values = numbers.targets(question.ids, question.answer_start)
+        said_rows += [row] * len(where)
+        said_columns += where
+        said.append(values)
+        before = len(fetches)
+        if not where and question.mentions:
+            fetches.append((row, question.answer_start, *names_asked(question, 0, 0)))
+        for place, column in enumerate(where):
+            fetches.append((row, column, *names_asked(question, place // 4, len(where) // 4)))
+        between += [_between(question, of_picture)] * (len(fetches) - before)
+    fetch = torch.tensor(fetches, dtype=torch.long).view(-1, 5)
+    return QuestionRows(
+        ids=ids,
+        labels=labels,
+        family=torch.tensor([question.family for question in questions]),
+        rows=torch.tensor(rows),
+        columns=torch.tensor(columns),
+        targets=torch.stack(chosen),
+        facts=torch.stack(facts),
+        said_rows=torch.tensor(said_rows, dtype=torch.long),
+        said_columns=torch.tensor(said_columns, dtype=torch.long),
+        said=torch.cat(said),
+        fetch_rows=fetch[:, 0],
+        fetch_columns=fetch[:, 1],
+        fetch_of=fetch[:, 2:],
+        between=torch.stack(between) if between else torch.empty(0, len(BETWEEN)),
+    )
+
+
+def names_asked(question: EncodedQuestion, index: int, count: int) -> tuple[int, int, int]:
+    """Columns of the names, up to three, that the answer's number ``index`` of ``count`` is about; the last repeated.
+
+    Where one name more is given than numbers are asked, the first is the reference and each number has its own name;
+    but a distance lies between both, as an answer without numbers (``count`` 0) is about all.
+    """
+    columns = [column for column, _ in question.mentions]
+    if not columns:
+        columns = [question.answer_start - 1]
+    elif count and len(columns) == count + 1 and not _is_distance(question):
+        columns = [columns[1 + index]]
+    last = columns[-1]
+    first, second, third = (*columns, last, last)[:3]
+    return first, second, third
+
+
+def _between(question: EncodedQuestion, targets: Targets) -> Tensor:
+    """(D,) how the first two things named differ; NaN where the answer is about something else."""
+    if len(question.mentions) < 2 or tuple(QuestionType)[question.family] not in _COMPARING:
+        return torch.full((len(BETWEEN),), torch.nan)
+    (_, first), (_, second) = question.mentions[:2]
+    return facts_between(targets.facts[first], targets.facts[second])
+
+
+def _is_distance(question: EncodedQuestion) -> bool:
+    return tuple(QuestionType)[question.family] is QuestionType.ABSOLUTE_DISTANCE
