@@ -96,7 +96,11 @@ def test_the_bench_reports_rates_shares_memory_and_engines(monkeypatch):
     assert sum(one["share"] for one in shares.values()) == pytest.approx(1, abs=0.005)
     milliseconds = sum(one["ms_per_frame"] for one in shares.values())
     assert milliseconds == pytest.approx(1000 / seen, rel=0.02)
-    assert list(result["memory"]["peak_mb"]) == ["1", "3"]
+    memory = result["memory"]
+    assert list(memory["worker_mb"]) == list(memory["with_assembly_mb"]) == ["1", "3"]
+    assert 50 < memory["worker_mb"]["3"] <= memory["with_assembly_mb"]["3"]
+    grown = memory["worker_mb"]["3"] / memory["worker_mb"]["1"] - 1
+    assert memory["worker_grows_by"] == pytest.approx(grown, abs=0.002)
     assert [row["engine"] for row in result["engines"]] == ["local", "1 process", "2 processes"]
     assert result["engines"][1]["speedup_over_1_process"]["median"] == 1
     assert result["same_bytes"] is True

@@ -23,6 +23,7 @@ _QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "he
 def _quiet(monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed (pip install 'sdvlm[ray]')")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else anything else on the machine comes first
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
