@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdvlm.data.units import UNITS, format_length, unit_of
+from sdvlm.data.wording import _ask_in_unit
 from sdvlm.eval.lengths import find_lengths
 from sdvlm.types import SdvlmError
 
@@ -39,3 +41,13 @@ def test_the_answer_parser_reads_every_unit_as_it_was_meant(value, unit):
 def test_an_unknown_unit_is_refused_with_the_known_ones():
     with pytest.raises(SdvlmError, match=r"furlong.*m, cm, mm, ft, in"):
         unit_of("furlong")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_unit_does_not_hang_on_how_something_is_measured(seed):
+    asked = "What depth does the {a} have, seen along the viewing direction?"
+    said = _ask_in_unit(asked, "feet", np.random.default_rng(seed))
+    assert said.startswith(asked)
+    assert said.endswith("feet.")
+    plain = {_ask_in_unit("How tall is the {a}?", "feet", np.random.default_rng(one)) for one in range(30)}
+    assert "How tall is the {a} in feet?" in plain

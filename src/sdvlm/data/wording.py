@@ -19,6 +19,8 @@ __all__ = ["any_name", "draw_unit", "metres", "plain_name", "rounded", "word"]
 _PLACES = ("a", "b", "c")
 _END = re.compile(r"\s*([?.]?)\s*$")
 _SUBJECT = "".join(rf"(?<!\b{word} )" for word in ("of", "and", "than", "to", "from"))
+_LAST_CLAUSE = re.compile(r", (?:as )?(?:measured|seen|along|leaving)\b[^,]*$")
+"""ends in how it is measured, where "in feet" would hang on the wrong word"""
 _WITH_UNIT = (" in {unit}{end}", "{end} Answer in {unit}.", "{end} Give the answer in {unit}.")
 
 
@@ -108,7 +110,11 @@ def _ask_in_unit(question: str, unit_word: str, rng: np.random.Generator) -> str
         return question
     ending = _END.search(question)
     assert ending is not None  # it matches the empty end
-    return question[: ending.start()] + pick(rng, _WITH_UNIT).format(unit=unit_word, end=ending[1])
+    said = question[: ending.start()]
+    way = pick(rng, _WITH_UNIT)
+    if way == _WITH_UNIT[0] and _LAST_CLAUSE.search(said):
+        way = _WITH_UNIT[1]
+    return said + way.format(unit=unit_word, end=ending[1])
 
 
 def _agree(text: str, many: Sequence[str]) -> str:
