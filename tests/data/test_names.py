@@ -7,9 +7,11 @@ import pytest
 
 from sdvlm.data.categories import COMMON_CATEGORIES, may_be_called, may_be_taken_for, plural, with_article
 from sdvlm.data.colors import ColorWords
-from sdvlm.data.names import name_objects
+from sdvlm.data.facts import collect_facts
+from sdvlm.data.names import NameConfig, name_objects
+from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
 from sdvlm.data.select import SelectConfig, select
-from sdvlm.data.verify import denoted_ids
+from sdvlm.data.verify import denoted_ids, recompute
 from sdvlm.scenes.scene import SceneObject
 from sdvlm.types import Box3D, Camera
 
@@ -142,3 +144,93 @@ def test_articles():
     assert with_article("chair") == "a chair"
     assert with_article("armchair") == "an armchair"
     assert with_article("orange box") == "an orange box"
+
+
+@pytest.mark.parametrize(
+    ("word", "there"),
+    [
+        ("bicycle", "bike"),
+        ("lamp", "ceiling light"),
+        ("picture", "photograph"),
+        ("picture", "wall art"),
+        ("trash can", "trashcan"),
+        ("bed", "mattress"),
+        ("keyboard", "laptop"),
+        ("washing machine", "washer"),
+        ("shelf", "shelving"),
+        ("plant", "potted tree"),
+        ("fireplace", "mantle"),
+        ("refrigerator", "freezer"),
+        ("printer", "copier"),
+        ("couch", "futon"),
+        ("monitor", "computer"),
+    ],
+)
+def test_what_people_would_call_so_is_never_said_not_to_be_there(word, there):
+    assert word in COMMON_CATEGORIES
+    assert may_be_taken_for(there, word)
+
+
+def test_where_labels_are_loose_a_wider_label_may_be_the_narrower_thing(draw_boxes):
+    def names_in(*things, config=None):
+        return name_objects(select(draw_boxes(*row(*things), CAMERA, LOOK_ALONG_Y).observe()), config)
+
+    things = (("office chair", "red"), ("chair", "blue"), ("chair", "blue"))
+    assert names_in(*things)[1].plain == ("office chair", "red office chair")
+    loose = names_in(*things, config=NameConfig(loose_labels=True))
+    assert loose[1].plain == ("red office chair",)
+    assert "office chair" not in {name for one in loose.values() for name in one.plain}
+
+
+def test_where_labels_are_loose_the_narrower_is_not_counted(draw_boxes):
+    objects, colors = row(("office chair", "red"), ("chair", "blue"), ("table", "brown"))
+    selection = select(draw_boxes(objects, colors, CAMERA, LOOK_ALONG_Y).observe())
+    counts = {loose: dict(collect_facts(selection, {}, (), loose_labels=loose).counts) for loose in (False, True)}
+    assert set(counts[False]) == {"office chair", "chair", "table"}
+    assert set(counts[True]) == {"chair", "table"}
+    assert counts[True]["chair"] == (1, 2)
+
+
+def test_what_no_depth_confirms_may_be_seen_all_the_same(draw_boxes):
+    """Two chairs and a table; the sensor does not reach the second chair: the first is not "the chair", nor "1."."""
+    objects, colors = row(("chair", "red"), ("chair", "red"), ("table", "brown"))
+    room = draw_boxes(objects, colors, CAMERA, LOOK_ALONG_Y)
+    sensor = np.where(room.instances == 2, np.nan, room.depth_m)
+    seen = room.observe(sensor_depth_m=sensor)
+    assert [one.id for one in seen.objects] == [1, 3]
+    assert [one.id for one in seen.unconfirmed] == [2]
+    selection = select(seen)
+    names = name_objects(selection, NameConfig(sizes=True))
+    assert set(names) == {3}
+    assert denoted_ids("chair", seen) == {1, 2}
+    assert [category for category, _ in collect_facts(selection, names, ()).counts] == ["table"]
+    assert recompute(count_of("chair", 1), seen).values == (-1,)
+
+
+def test_the_colour_of_what_no_depth_confirms_may_tell_it_apart(draw_boxes):
+    objects, colors = row(("chair", "red"), ("chair", "blue"))
+    room = draw_boxes(objects, colors, CAMERA, LOOK_ALONG_Y)
+    names = name_objects(select(room.observe(sensor_depth_m=np.where(room.instances == 2, np.nan, room.depth_m))))
+    assert names[1].plain == ("red chair",)
+
+
+def test_what_something_nearer_covers_is_hidden_and_not_unconfirmed(draw_boxes):
+    objects, colors = row(("chair", "red"), ("chair", "red"))
+    room = draw_boxes(objects, colors, CAMERA, LOOK_ALONG_Y)
+    seen = room.observe(sensor_depth_m=np.where(room.instances == 2, 1.0, room.depth_m))
+    assert seen.unconfirmed == ()
+    assert name_objects(select(seen))[1].plain == ("chair", "red chair")
+    away = room.observe(sensor_depth_m=np.where(room.instances == 2, 9.0, room.depth_m))
+    assert [one.id for one in away.unconfirmed] == [2]  # glass, a mirror: the sensor looks through
+
+
+def count_of(word: str, number: int) -> QuestionSample:
+    return QuestionSample(
+        f"How many {plural(word)} are there?",
+        f"{number}.",
+        QuestionType.COUNT,
+        TypedAnswer(AnswerKind.COUNT, (number,), None, "visible_instances"),
+        (1,),
+        (word,),
+        "count/number/0",
+    )

@@ -207,3 +207,17 @@ def test_bad_input_is_told() -> None:
         see_boxes([box], wall(2), CAMERA, LEVEL, depth_tolerance_m=float("nan"))
     with pytest.raises(SdvlmError, match="masks are 8x4"):
         see_masks(np.ones((4, 8), int), wall(2), [box], CAMERA, LEVEL)
+
+
+def test_what_nothing_measured_hides_is_unconfirmed() -> None:
+    box = thing(3, (0.0, 2.0, 1.0), (0.6, 0.6, 0.6))
+    unknown = np.full((24, 32), np.nan, dtype=np.float32)
+    assert see_boxes([box], unknown, CAMERA, LEVEL).unconfirmed == (3,)
+    assert see_boxes([box], wall(5.0), CAMERA, LEVEL).unconfirmed == (3,)  # seen through
+    assert see_boxes([box], wall(1.0), CAMERA, LEVEL).unconfirmed == ()  # hidden
+    seen = see_boxes([box], wall(1.8), CAMERA, LEVEL)
+    assert 3 in seen.amodal
+    assert seen.unconfirmed == ()
+    behind = thing(4, (0.0, -2.0, 1.0), (0.6, 0.6, 0.6))
+    aside = thing(5, (9.0, 2.0, 1.0), (0.6, 0.6, 0.6))
+    assert see_boxes([behind, aside], unknown, CAMERA, LEVEL).unconfirmed == ()

@@ -17,6 +17,7 @@ __all__ = [
     "is_countable",
     "is_plural",
     "may_be_called",
+    "may_be_meant",
     "may_be_taken_for",
     "plural",
     "singular",
@@ -52,7 +53,7 @@ _SYNONYM_WORDS = (
     {"tv", "television", "tele"},
     {"monitor", "screen", "computer monitor", "display"},
     {"trash can", "trash bin", "garbage bin", "garbage can", "recycling bin", "waste basket", "wastebasket", "dustbin",
-     "rubbish bin", "bin"},
+     "rubbish bin", "bin", "trashcan", "wastebin", "litter bin"},
     {"bookshelf", "bookcase", "book shelf"},
     {"refrigerator", "fridge", "refridgerator"},
     {"cabinet", "cupboard"},
@@ -71,6 +72,10 @@ _SYNONYM_WORDS = (
     {"nightstand", "bedside table", "night stand"},
     {"plant", "potted plant", "house plant", "houseplant"},
     {"luggage", "suitcase"},
+    {"bicycle", "bike"},
+    {"washing machine", "washer", "laundry machine"},
+    {"printer", "photocopier", "copier", "copy machine"},
+    {"bathroom sink", "washbasin", "wash basin", "basin"},
 )  # fmt: skip
 _SYNONYMS = tuple(frozenset(plural(word) for word in group) for group in _SYNONYM_WORDS)
 """Different words for the same things, as plurals."""
@@ -94,6 +99,33 @@ _LOOKALIKE_WORDS = (
     {"stove", "oven", "microwave"},
     {"washing machine", "dishwasher", "dryer"},
     {"blackboard", "whiteboard", "chalkboard", "bulletin board", "board", "poster", "picture"},
+    {"lamp", "light", "light fixture", "lighting", "chandelier", "sconce", "lantern"},
+    {"bed", "mattress", "bunk", "crib", "cot", "futon", "daybed"},
+    {"couch", "sofa", "futon", "daybed", "sectional", "seat", "seating"},
+    {"chair", "armchair", "bench", "seat", "seating", "rocker"},
+    {"keyboard", "piano keyboard", "laptop", "synthesizer"},
+    {"monitor", "computer", "imac", "tablet"},
+    {"picture", "photo", "photograph", "artwork", "art", "print", "calendar", "map", "tapestry", "wall hanging"},
+    {"plant", "tree", "bush", "cactus", "fern", "bonsai", "vegetation"},
+    {"fireplace", "mantel", "mantle", "hearth", "fire place", "wood stove"},
+    {"refrigerator", "freezer", "icebox", "cooler"},
+    {"wardrobe", "armoire", "locker"},
+    {"cabinet", "armoire", "locker", "hutch", "credenza", "buffet", "vanity", "bathroom vanity", "cabinetry"},
+    {"dresser", "chest", "drawers", "commode", "vanity"},
+    {"shelf", "shelving", "shelving unit", "shelf unit", "mantel"},
+    {"table", "desk", "counter", "workbench", "workstation", "podium", "kitchen island", "island"},
+    {"sink", "basin", "wash basin", "washbasin", "vanity", "bathroom vanity"},
+    {"toilet", "urinal", "bidet"},
+    {"mirror", "medicine cabinet", "vanity", "bathroom vanity"},
+    {"box", "package", "parcel", "case", "chest", "cardboard"},
+    {"backpack", "bag", "purse", "knapsack"},
+    {"suitcase", "trunk", "case"},
+    {"guitar", "guitar case", "ukulele", "banjo"},
+    {"fan", "ventilator"},
+    {"printer", "scanner", "fax machine"},
+    {"door", "gate", "entrance"},
+    {"window", "skylight", "glass door"},
+    {"trash can", "trash", "garbage"},
 )  # fmt: skip
 _LOOKALIKES = tuple(frozenset(plural(word) for word in group) for group in _LOOKALIKE_WORDS)
 """Things that one may be taken for the other. Wide on purpose: it only makes fewer questions, never a wrong "no"."""
@@ -111,9 +143,16 @@ def may_be_called(category: str, word: str) -> bool:
 
 
 @cache
+def may_be_meant(category: str, word: str) -> bool:
+    """Whether a thing labelled ``category`` could be meant by ``word``, where labels are loose: it may be called so, or
+    its label is the wider word of the two (what is labelled "chair" may be an office chair)."""
+    return may_be_called(category, word) or may_be_called(word, category)
+
+
+@cache
 def may_be_taken_for(category: str, word: str) -> bool:
     """Whether somebody could see a ``word`` in a thing of ``category``: it may be called so, or it looks alike."""
-    if may_be_called(category, word) or may_be_called(word, category):
+    if may_be_meant(category, word):
         return True
     return any(_in_group(word, group) and _in_group(category, group) for group in _LOOKALIKES)
 

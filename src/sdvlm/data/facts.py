@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from sdvlm.data.categories import is_countable, may_be_called, may_be_taken_for
+from sdvlm.data.categories import is_countable, may_be_called, may_be_meant, may_be_taken_for
 from sdvlm.data.names import Names
 from sdvlm.data.observe import Observation, ObservedObject
 from sdvlm.data.select import SelectConfig, Selection
@@ -75,13 +75,16 @@ class Facts:
     absent_colors: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def collect_facts(selection: Selection, names: Mapping[int, Names], negative_categories: Sequence[str]) -> Facts:
+def collect_facts(
+    selection: Selection, names: Mapping[int, Names], negative_categories: Sequence[str], *, loose_labels: bool = False
+) -> Facts:
     """Gather the facts of a frame.
 
     Args:
         selection: what the frame sees, sorted.
         names: of the kept objects, from :func:`sdvlm.data.names.name_objects`.
         negative_categories: candidates for what is absent.
+        loose_labels: as in :class:`sdvlm.data.names.NameConfig`.
     """
     observation = selection.observation
     things = tuple(_thing(seen, names[seen.id], observation) for seen in selection.kept if seen.id in names)
@@ -90,7 +93,7 @@ def collect_facts(selection: Selection, names: Mapping[int, Names], negative_cat
         things=things,
         plain=tuple(thing for thing in things if thing.names.plain),
         unplaced=tuple(thing for thing in things if thing.names.plain or thing.names.sized),
-        counts=_certain_counts(selection),
+        counts=_certain_counts(selection, loose_labels),
         present=tuple((seen.category, seen.colors.name, seen.id) for seen in selection.kept),
         absent=_absent(observation, negative_categories),
         absent_colors=_absent_colors(selection),
@@ -122,12 +125,20 @@ def _thing(seen: ObservedObject, names: Names, observation: Observation) -> Thin
     )
 
 
-def _certain_counts(selection: Selection) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Categories of which every seen instance is kept: each clearly there, none half hidden, none labelled as many."""
+def _certain_counts(selection: Selection, loose: bool) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Categories of which every seen instance is kept: each clearly there, none half hidden, none labelled as many.
+
+    None of which another may be there, unconfirmed, or under a wider label where these are loose.
+    """
+    fits = may_be_meant if loose else may_be_called
+    unsure = {thing.category for thing in selection.observation.unconfirmed}
     kept = {seen.id for seen in selection.kept}
     counts = []
     for category in sorted({seen.category for seen in selection.kept}):
         alike = [seen for seen in selection.observation.objects if may_be_called(seen.category, category)]
+        others = {seen.category for seen in selection.observation.objects if seen not in alike} if loose else set()
+        if any(fits(other, category) for other in unsure | others):
+            continue
         if all(seen.id in kept and is_countable(seen.category) for seen in alike):
             counts.append((category, tuple(seen.id for seen in alike)))
     return tuple(counts)

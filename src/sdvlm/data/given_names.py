@@ -13,7 +13,7 @@ from sdvlm.data.categories import may_be_called
 from sdvlm.data.observe import ObservedObject
 from sdvlm.scenes.palette import COLORS
 
-__all__ = ["NameRejectedError", "NameRules", "clean_name", "find_rivals", "sole_names"]
+__all__ = ["NameRejectedError", "NameRules", "clean_name", "find_rivals", "may_name", "sole_names"]
 
 _POSITION_WORDS = frozenset(
     {
@@ -105,6 +105,11 @@ def find_rivals(name: str, seen: ObservedObject, objects: tuple[ObservedObject, 
             raise NameRejectedError("fits another")
         rivals.append(other.id)
     return tuple(rivals)
+
+
+def may_name(name: str, category: str) -> bool:
+    """Whether a name may be said of a thing of that category, as far as its noun tells."""
+    return _adjectives(name, category) is not None
 
 
 def sole_names(names: Mapping[int, str], categories: Mapping[int, str]) -> dict[int, str | None]:

@@ -11,10 +11,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sdvlm.data.categories import may_be_called
+from sdvlm.data.categories import may_be_called, may_be_meant
+from sdvlm.data.colors import ColorWords
 from sdvlm.data.observe import Observation, ObservedObject
 from sdvlm.data.select import Selection
 from sdvlm.data.sizes import SIZES, SizeMargins, size_words
+from sdvlm.scenes.scene import SceneObject
 
 __all__ = ["POSITIONS", "SIZES", "NameConfig", "Names", "count_outcomes", "name_objects"]
 
@@ -66,6 +68,9 @@ class NameConfig:
     """nearest, farthest: ratio of distance to the next candidate"""
     sizes: bool = False
     """whether there are names by size, "the tallest chair", "the larger box" ..."""
+    loose_labels: bool = False
+    """whether sources label things by wider words than they deserve, as people do: what is labelled "chair" may be an
+    office chair, so where there is one, no other is "the office chair", and office chairs are not counted"""
     size_margins: SizeMargins = field(default_factory=SizeMargins)
     """... and how much an object must exceed the next candidate for them"""
 
@@ -95,7 +100,7 @@ def name_objects(
 ) -> dict[int, Names]:
     """Distinguishing names of the kept objects, by instance id. Objects that have none are left out.
 
-    The sets of candidates are all objects the frame sees, kept or not.
+    The sets of candidates are all objects the frame sees, kept or not, and those it may show unconfirmed.
 
     Args:
         selection: what the frame sees.
@@ -105,13 +110,16 @@ def name_objects(
     """
     config, given = config or NameConfig(), given or {}
     observation = selection.observation
+    fits = may_be_meant if config.loose_labels else may_be_called
     rivals: dict[str, tuple[ObservedObject, ...]] = {}
+    unsure: dict[str, tuple[SceneObject, ...]] = {}
     named: dict[int, Names] = {}
     for seen in selection.kept:
         word = seen.category
         if word not in rivals:
-            rivals[word] = tuple(one for one in observation.objects if may_be_called(one.category, word))
-        names = _names(seen, rivals[word], observation, config)
+            rivals[word] = tuple(one for one in observation.objects if fits(one.category, word))
+            unsure[word] = tuple(one for one in observation.unconfirmed if fits(one.category, word))
+        names = _names(seen, rivals[word], unsure[word], observation, config)
         if seen.id in given:
             names = _with_given(names, given[seen.id])
         if names.plain or names.placed or names.sized:
@@ -132,19 +140,28 @@ def count_outcomes(selection: Selection, named: Mapping[int, Names]) -> dict[str
 
 
 def _names(
-    seen: ObservedObject, same_word: tuple[ObservedObject, ...], observation: Observation, config: NameConfig
+    seen: ObservedObject,
+    same_word: tuple[ObservedObject, ...],
+    unsure: tuple[SceneObject, ...],
+    observation: Observation,
+    config: NameConfig,
 ) -> Names:
-    """By colour, else by position, else by position among those of its colour; sizes alike, where wanted."""
+    """By colour, else by position, else by position among those of its colour; sizes alike, where wanted.
+
+    Where something unconfirmed may be meant too there are no words of place or size.
+    """
     word, color = seen.category, seen.colors.name
-    plain = [word] if len(same_word) == 1 else []
-    if color is not None and sum(_may_be_colored(one, color) for one in same_word) == 1:
+    plain = [word] if len(same_word) == 1 and not unsure else []
+    unsure_color = tuple(one for one in unsure if _may_be_colored(observation.scene_colors.get(one.id), color))
+    if color is not None and not unsure_color and sum(_may_be_colored(one.colors, color) for one in same_word) == 1:
         plain.append(f"{color} {word}")
     if plain:
         return Names(tuple(plain))
-    placed = [f"{place} {word}" for place in _positions(seen, same_word, observation, config)]
-    sized = [f"{size} {word}" for size in _sizes(seen, same_word, config)]
-    if color is not None:
-        same_color = tuple(one for one in same_word if _may_be_colored(one, color))
+    alone = not unsure
+    placed = [f"{place} {word}" for place in _positions(seen, same_word, observation, config) if alone]
+    sized = [f"{size} {word}" for size in _sizes(seen, same_word, config) if alone]
+    if color is not None and not unsure_color:
+        same_color = tuple(one for one in same_word if _may_be_colored(one.colors, color))
         if not placed:
             placed = [f"{place} {color} {word}" for place in _positions(seen, same_color, observation, config)]
         if not sized:
@@ -158,9 +175,9 @@ def _with_given(names: Names, name: str) -> Names:
     return Names((name, *(one for one in names.plain if one != name)), names.placed, names.sized)
 
 
-def _may_be_colored(seen: ObservedObject, color: str) -> bool:
+def _may_be_colored(words: ColorWords | None, color: str | None) -> bool:
     """Whether somebody might use that colour word for it; so when its colours are unknown."""
-    return not seen.colors.possible or color in seen.colors.possible
+    return words is None or not words.possible or color in words.possible
 
 
 def _positions(

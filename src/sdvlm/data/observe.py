@@ -6,7 +6,7 @@ Everything that questions are made of comes from here (facts: MSMU stages 1-3; w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -89,6 +89,8 @@ class Observation:
         depth_m: (H, W) metres along the optical axis, NaN where unknown.
         camera: intrinsics.
         T_world_cam: (4, 4) camera-to-world.
+        unconfirmed: objects that the picture may show all the same, though no depth confirms a pixel of them: what is
+            beyond the sensor's range, black, glass. Nothing is asked of them, and nothing that they could spoil.
     """
 
     objects: tuple[ObservedObject, ...]
@@ -98,6 +100,7 @@ class Observation:
     depth_m: NDArray[np.float32]
     camera: Camera
     T_world_cam: NDArray[np.float64]
+    unconfirmed: tuple[SceneObject, ...] = ()
     _by_id: dict[int, ObservedObject] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -144,6 +147,7 @@ def observe(
     depth_tolerance_m: float = 0.1,
     depth_tolerance_share: float = 0.0,
     min_confirmed: float = 1.0,
+    unconfirmed: Collection[int] = (),
 ) -> Observation:
     """Look at a scene through one frame.
 
@@ -162,6 +166,7 @@ def observe(
         min_confirmed: pixels without a measurement (glass, black or shiny things, edges) count as seen where at least
             this share of the object's other and these pixels together agrees with the sensor; else they do not. 1, the
             default: they never do.
+        unconfirmed: ids of objects that may be in the picture though ``instances`` has no pixel of them.
 
     Raises:
         SdvlmError: an array is not of the camera's size, two objects share an id, or an id is not positive.
@@ -174,9 +179,11 @@ def observe(
     if len(np.unique(ids)) != len(ids) or (ids <= 0).any():
         raise SdvlmError("instance ids must be positive and unique in a scene; renumber the objects from 1")
     compact = _compact(instances, ids)
+    maybe = set(unconfirmed)
     if sensor_depth_m is not None:
         tolerance = np.maximum(depth_tolerance_m, depth_tolerance_share * depth_m)
-        _hide(compact, sensor_depth_m, depth_m, tolerance, min_confirmed)
+        lost = _hide(compact, sensor_depth_m, depth_m, tolerance, min_confirmed)
+        maybe |= set(ids[lost - 1].tolist())
     T_cam_world = invert_pose(T_world_cam)
     colors = colors or {}
     rows, columns = _marginals(compact, len(ids) + 1)
@@ -204,7 +211,8 @@ def observe(
     id_map = np.concatenate([[0], ids]).astype(np.int32)[compact]
     depth = np.asarray(depth_m, dtype=np.float32)
     seen.sort(key=lambda one: one.id)
-    return Observation(tuple(seen), tuple(objects), colors, id_map, depth, camera, np.asarray(T_world_cam))
+    unsure = tuple(thing for index, thing in enumerate(objects) if thing.id in maybe and not counts[index + 1])
+    return Observation(tuple(seen), tuple(objects), colors, id_map, depth, camera, np.asarray(T_world_cam), unsure)
 
 
 def _compact(instances: NDArray[np.integer], ids: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -221,8 +229,12 @@ def _hide(
     depth_m: NDArray[np.floating],
     tolerance: NDArray[np.floating],
     min_confirmed: float,
-) -> None:
-    """Set to 0, in place, the pixels at which the sensor does not see what was rendered."""
+) -> NDArray[np.intp]:
+    """Set to 0, in place, the pixels at which the sensor does not see what was rendered.
+
+    Returns:
+        What has lost every pixel so, and not because all were measured to be covered by something nearer.
+    """
     with np.errstate(invalid="ignore"):
         agrees = np.abs(sensor_depth_m - depth_m) <= tolerance
     unknown = np.isnan(sensor_depth_m)
@@ -230,7 +242,12 @@ def _hide(
     confirmed = np.bincount(compact[agrees], minlength=count)
     unmeasured = np.bincount(compact[unknown], minlength=count)
     doubtful = confirmed < min_confirmed * (confirmed + unmeasured)
+    with np.errstate(invalid="ignore"):
+        open_to_view = unknown | (sensor_depth_m > depth_m + tolerance)
+    rendered_open = np.bincount(compact[open_to_view], minlength=count) > 0
     compact[~(agrees | unknown) | (unknown & doubtful[compact])] = 0
+    rendered_open[0] = False
+    return np.flatnonzero(rendered_open & (np.bincount(compact.ravel(), minlength=count) == 0))
 
 
 def _marginals(compact: NDArray[np.intp], n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

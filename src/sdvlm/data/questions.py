@@ -71,7 +71,12 @@ def ask_all(
     config = config or QuestionConfig()
     if name_config is not None and not config.gravity_known:
         name_config = replace(name_config, sizes=False)
-    facts = collect_facts(selection, name_objects(selection, name_config, given_names), config.negative_categories)
+    facts = collect_facts(
+        selection,
+        name_objects(selection, name_config, given_names),
+        config.negative_categories,
+        loose_labels=name_config is not None and name_config.loose_labels,
+    )
     if not config.complete_labels:
         facts = replace(facts, counts=(), absent=(), absent_colors=())
     facts = replace(facts, counts=_balance(facts.counts, rng))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdvlm.data.given_names import NameRejectedError, NameRules, clean_name, find_rivals, sole_names
+from sdvlm.data.given_names import NameRejectedError, NameRules, clean_name, find_rivals, may_name, sole_names
 from sdvlm.data.observe import ObservedObject
 from sdvlm.data.reword_prompts import PROMPT_VERSION, ask_back_content, name_content, read_name, read_number
 from sdvlm.data.select import Selection
@@ -106,6 +106,8 @@ class Reworder:
                     raise NameRejectedError("no name given" if reply is not None else "refused")
                 name = clean_name(said, seen, config.rules)
                 find_rivals(name, seen, objects)
+                if any(may_name(name, one.category) for one in selection.observation.unconfirmed):
+                    raise NameRejectedError("fits another")
                 proposed[seen.id] = name
             except NameRejectedError as error:
                 rejected[seen.id] = str(error)

@@ -97,6 +97,7 @@ def denoted_ids(name: str, observation: Observation, given_names: Mapping[int, s
         for instance in _seen_as(" ".join(words), observation)
         if color is None or _might_be(color, instance, observation)
     ]
+    given |= _unconfirmed(" ".join(words), color, observation)
     if telling is None or not ids:
         return given | set(ids)
     if telling in SIZES:
@@ -126,7 +127,9 @@ def _side(definition: str, first: int, second: int, observation: Observation) ->
 
 
 def _count(word: str, observation: Observation) -> int:
-    """How many the frame sees, -1 where a label stands for several things at once."""
+    """How many the frame sees, -1 where a label stands for several things at once, or where there may be more."""
+    if _unconfirmed(word, None, observation):
+        return -1
     categories = {thing.id: thing.category for thing in observation.scene_objects}
     ids = _seen_as(word, observation)
     return len(ids) if all(is_countable(categories[instance]) for instance in ids) else -1
@@ -155,6 +158,15 @@ def _seen_as(word: str, observation: Observation) -> list[int]:
     return [
         thing.id for thing in observation.scene_objects if thing.id in visible and may_be_called(thing.category, word)
     ]
+
+
+def _unconfirmed(word: str, color: str | None, observation: Observation) -> set[int]:
+    """What the picture may show although no pixel of it is confirmed, and the words fit."""
+    return {
+        thing.id
+        for thing in observation.unconfirmed
+        if may_be_called(thing.category, word) and (color is None or _might_be(color, thing.id, observation))
+    }
 
 
 @lru_cache(maxsize=2)

@@ -139,7 +139,14 @@ class SceneViewer:
         colors: Mapping[int, ColorWords],
     ) -> Observation:
         return observe(
-            objects, seen.instances, depth, frame.camera, frame.T_world_cam, amodal=seen.amodal, colors=colors
+            objects,
+            seen.instances,
+            depth,
+            frame.camera,
+            frame.T_world_cam,
+            amodal=seen.amodal,
+            colors=colors,
+            unconfirmed=seen.unconfirmed,
         )
 
 

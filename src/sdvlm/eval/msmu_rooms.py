@@ -22,6 +22,7 @@ from sdvlm.data.build_config import BuildConfig
 from sdvlm.data.build_scene import build_scene
 from sdvlm.data.built import iter_records
 from sdvlm.data.manifest import MANIFEST, read_manifest
+from sdvlm.data.names import NameConfig
 from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.record import FrameRecord
 from sdvlm.data.schema import QuestionSample, QuestionType
@@ -148,7 +149,14 @@ def _scenes(bench: RoomsBench) -> Iterator[Scene]:
 
 def _records(scene: Scene, bench: RoomsBench) -> tuple[FrameRecord, ...]:
     asking = QuestionConfig(per_frame=40, negative_categories=CATEGORIES)
-    config = BuildConfig(seed=bench.seed, frames_per_scene=None, min_questions=1, reasoning_share=0.0, questions=asking)
+    config = BuildConfig(
+        seed=bench.seed,
+        frames_per_scene=None,
+        min_questions=1,
+        reasoning_share=0.0,
+        names=NameConfig(sizes=True),  # labels of rooms are exact
+        questions=asking,
+    )
     return build_scene(scene, config).records
 
 

@@ -8,7 +8,7 @@ spread to the pixels between its points for this (`sdvlm.scenes.spread`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from sdvlm.types import Box3D, Camera, SdvlmError
 
 __all__ = ["Seen", "see_boxes", "see_masks"]
 
+COVERED_SHARE = 0.9
+"""a box of which no pixel is seen is surely hidden where this share of its outline is measured before or in it"""
 MARGIN_SHARE = 0.05
 """the margin is at most this share of a box's longest side: things on a table stand closer than those in a room"""
 _Window = tuple[slice, slice]
@@ -35,10 +37,12 @@ class Seen:
     Args:
         instances: (H, W) int32 instance id per pixel, 0 where none.
         amodal: pixels in which each seen object would be seen if nothing stood before it, by instance id.
+        unconfirmed: ids of objects without a seen pixel that the picture may show all the same.
     """
 
     instances: NDArray[np.int32]
     amodal: dict[int, int]
+    unconfirmed: tuple[int, ...] = ()
 
 
 def see_boxes(
@@ -67,7 +71,8 @@ def see_boxes(
     Returns:
         The amodal count of an object: the measured pixels that lie in its box (seen, or taken by a smaller box within)
         or clearly before it. Pixels without depth, and those that look past the object, count for nothing. Objects
-        without a seen pixel are left out.
+        without a seen pixel are left out; those of them that nothing was measured to hide (a car beyond the LiDAR's
+        reach) are unconfirmed.
 
     Raises:
         SdvlmError: depth and camera differ in size, ids are not positive and unique, or a margin is negative.
@@ -77,7 +82,7 @@ def see_boxes(
     if not (math.isfinite(margin_m) and margin_m >= 0):
         raise SdvlmError(f"the margin of a box must be metres >= 0; got {margin_m}")
     instances = np.zeros(view.depth.shape, dtype=np.int32)
-    would_be_seen = {}
+    would_be_seen, uncovered = {}, set()
     for thing in sorted(objects, key=lambda one: (-float(np.prod(one.box.size)), one.id)):
         box_cam = thing.box.transformed(view.T_cam_world)
         margin = min(margin_m, MARGIN_SHARE * float(thing.box.size.max()))
@@ -86,8 +91,11 @@ def see_boxes(
             continue
         inside = view.inside(thing.box, box_cam, window, margin)
         instances[window][inside] = thing.id
-        would_be_seen[thing.id] = int(np.count_nonzero(inside | view.before(box_cam, window)))
-    return _seen(instances, would_be_seen)
+        outline, before = view.before(box_cam, window)
+        would_be_seen[thing.id] = int(np.count_nonzero(inside | before))
+        if np.count_nonzero((inside | before) & outline) < COVERED_SHARE * np.count_nonzero(outline):
+            uncovered.add(thing.id)
+    return _seen(instances, would_be_seen, uncovered)
 
 
 def see_masks(
@@ -131,7 +139,7 @@ def see_masks(
         window = _window(box_cam, camera, 0.0)
         hidden = 0
         if window is not None:
-            hidden = int(np.count_nonzero(view.before(box_cam, window) & (kept[window] != thing.id)))
+            hidden = int(np.count_nonzero(view.before(box_cam, window)[1] & (kept[window] != thing.id)))
         if from_outline and shown:
             open_share = 1 - view.hidden_outline(kept == thing.id)
             hidden = max(hidden, math.ceil(shown / max(open_share, 0.01) ** 2) - shown)
@@ -172,8 +180,8 @@ class _View:
             within &= upwards * depth >= foot
         return np.asarray(within)
 
-    def before(self, box_cam: Box3D, window: _Window) -> NDArray[np.bool_]:
-        """(h, w) bool: pixels of the window whose ray meets the box and whose measured point lies clearly before it.
+    def before(self, box_cam: Box3D, window: _Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """(h, w) bool: pixels of the window whose ray meets the box; those whose measured point lies clearly before it.
 
         Slab test (Kay and Kajiya 1986); rays have z = 1, so the ray parameter is the depth.
         """
@@ -186,7 +194,8 @@ class _View:
                 one, other = (middle - half) / direction, (middle + half) / direction
             enters, leaves = np.fmax(enters, np.fmin(one, other)), np.fmin(leaves, np.fmax(one, other))
         with np.errstate(invalid="ignore"):
-            return np.asarray((enters <= leaves) & (self.depth[window] < enters - self.tolerance_m))
+            meets = np.asarray(enters <= leaves)
+            return meets, np.asarray(meets & (self.depth[window] < enters - self.tolerance_m))
 
     def hidden_outline(self, mask: NDArray[np.bool_]) -> float:
         """Share of a mask's outline (sides of pixels) at the picture's edge or beside something clearly nearer."""
@@ -227,6 +236,6 @@ def _window(box_cam: Box3D, camera: Camera, margin_m: float) -> _Window | None:
     return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
 
-def _seen(instances: NDArray[np.int32], would_be_seen: Mapping[int, int]) -> Seen:
+def _seen(instances: NDArray[np.int32], would_be_seen: Mapping[int, int], uncovered: Collection[int] = ()) -> Seen:
     found = set(np.unique(instances).tolist()) - {0}
-    return Seen(instances, {one: would_be_seen[one] for one in sorted(found)})
+    return Seen(instances, {one: would_be_seen[one] for one in sorted(found)}, tuple(sorted(set(uncovered) - found)))
