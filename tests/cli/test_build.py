@@ -1,6 +1,8 @@
 """``sdvlm build`` as a newcomer types it: what it prints, its exit codes, one line for bad input."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -40,6 +42,22 @@ def test_units_and_settings_reach_the_questions(scans, tmp_path, run_json):
     assert min(thing.visibility for thing in kept) >= 0.9
 
 
+def test_families_are_chosen_by_weights(scans, tmp_path, run_json):
+    words = ["--set", 'questions.weights={"count": 1, "zero": 1}', "--set", "min_questions=1"]
+    counts = run_json("build", scans, tmp_path / "out", "--reader", "scannet", *words)["counts"]
+    assert {kind for split in counts.values() for kind in split["types"]} == {"count", "zero"}
+
+
+def test_a_full_disk_is_told_with_its_folder(scans, tmp_path, run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sdvlm.data.build.assemble", full)
+    code, _, err = run("build", scans, tmp_path / "out", "--reader", "scannet")
+    assert code == 1
+    assert f"error: {tmp_path / 'out'}: No space left on device" in err
+
+
 def test_a_rejected_scene_is_told_and_exits_with_one_unless_allowed(scans, tmp_path, run):
     spoilt = shutil.copytree(scans, tmp_path / "spoilt")
     (spoilt / "scene0001_00" / "scene0001_00.aggregation.json").unlink()
@@ -60,6 +78,9 @@ def test_a_rejected_scene_is_told_and_exits_with_one_unless_allowed(scans, tmp_p
         (["--set", "select.nonsense=1"], "no setting 'select.nonsense'"),
         (["--set", "select.min_visibility=2"], "between 0 and 1"),
         (["--set", "select.min_visibility=high"], "select.min_visibility"),
+        (["--set", "visibility.depth_tolerance_m=NaN"], "visibility.depth_tolerance_m"),
+        (["--set", "questions.weights=1"], "wanted a JSON object"),
+        (["--set", 'questions.weights={"nope": 1}'], "nope"),
         (["--set", "seed"], "KEY=VALUE"),
         (["--units", "furlong"], "furlong"),
         (["--distance", "sideways"], "sideways"),

@@ -233,6 +233,78 @@ def test_a_rejected_scene_that_was_mended_is_added_by_the_next_run(whole, rooms,
     assert content(out) == content(whole.out)
 
 
+def test_a_rejected_frame_that_was_mended_is_added_by_the_next_run(whole, rooms, spoilt, config, tmp_path):
+    cut_picture(spoilt)
+    out = tmp_path / "out"
+    assert len(build(open_reader(spoilt, "scannet"), out, config).rejected) == 1
+    shutil.copytree(rooms, spoilt, dirs_exist_ok=True)
+    mended = build(open_reader(spoilt, "scannet"), out, config)
+    assert (mended.built, mended.kept, mended.rejected) == (1, SCENES - 1, ())
+    assert content(out) == content(whole.out)
+
+
+def test_a_mended_scene_that_makes_categories_common_changes_the_others_too(rooms, spoilt, config, tmp_path):
+    from dataclasses import replace
+
+    config = replace(config, min_scenes=2, min_questions=1)
+    reader = open_reader(rooms, "scannet")
+    held = {one: {thing.category for thing in reader.read(one).objects} for one in reader.scene_ids()}
+    first, second = reader.scene_ids()[:2]
+    shared = (held[first] & held[second]) - set.union(*(held[other] for other in list(held)[2:]))
+    assert shared, "no category is in exactly these two scenes; draw other rooms"
+    no_aggregation(spoilt)
+    out = tmp_path / "out"
+    build(open_reader(spoilt, "scannet"), out, config)
+    shutil.copytree(rooms, spoilt, dirs_exist_ok=True)
+    build(open_reader(spoilt, "scannet"), out, config)
+    undisturbed = build(reader, tmp_path / "undisturbed", config)
+    assert content(out) == content(undisturbed.out)
+
+
+def test_a_scene_is_rejected_or_in_the_data_never_both(spoilt, config, tmp_path):
+    (spoilt / "scene0003_00" / "scene0003_00.aggregation.json").unlink()
+    reader, out = open_reader(spoilt, "scannet"), tmp_path / "out"
+    build(reader, out, config)
+    no_aggregation(spoilt)  # built already: its files are no longer needed
+    again = build(reader, out, config)
+    assert [one.scene_id for one in again.rejected] == ["scene0003_00"]
+    assert again.kept == SCENES - 1
+    assert sum(counts["scenes"] for counts in again.manifest.counts.values()) == SCENES - 1
+
+
+def test_a_shard_that_was_lost_or_cut_is_built_again(whole, rooms, config, tmp_path):
+    out = shutil.copytree(whole.out, tmp_path / "out")
+    before = content(out)
+    shards = sorted((out / "data").glob("*.parquet"))
+    shards[0].write_bytes(shards[0].read_bytes()[:1000])
+    for shard in shards[1:]:
+        shard.unlink()
+    assert build(open_reader(rooms, "scannet"), out, config).built == SCENES
+    assert content(out) == before
+
+
+def test_folders_that_no_build_made_are_left_alone(rooms, config, tmp_path):
+    reader = open_reader(rooms, "scannet")
+    for name in ("parts/mine.txt", "data/train-00000-of-00001.parquet"):
+        out = tmp_path / name.partition("/")[0]
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text("mine")
+        with pytest.raises(SdvlmError, match="give another folder"):
+            build(reader, out, config)
+        assert [path for path in out.rglob("*") if path.is_file()] == [out / name]
+
+
+def test_a_few_rooms_still_have_a_test_split_unless_none_is_wanted(rooms, config, tmp_path):
+    from dataclasses import replace
+
+    reader = open_reader(rooms, "scannet")
+    few = replace(config, test_share=1e-9, frames_per_scene=1)
+    built = build(reader, tmp_path / "few", few)
+    assert built.manifest.splits == ("test", "train")
+    assert built.manifest.counts["test"]["scenes"] == 1
+    assert build(reader, tmp_path / "none", replace(few, test_share=0.0)).manifest.splits == ("train",)
+
+
 def test_uncommon_categories_are_not_asked_about(rooms, whole, config, tmp_path):
     from dataclasses import replace
 

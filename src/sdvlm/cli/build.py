@@ -104,7 +104,11 @@ def build(
     _tell_missing(scenes.missing())
     where = EngineConfig(engine.value, workers, address)
     helpers = _helpers(endpoint, reword, writer, grader)
-    built = build_data(scenes, out, config, where, helpers=helpers, verify=verify, progress=_progress)
+    try:
+        built = build_data(scenes, out, config, where, helpers=helpers, verify=verify, progress=_progress)
+    except OSError as error:
+        error.filename = error.filename or str(out)  # a full disk does not say which
+        raise
     checked = verify_build(out) if verify and built.manifest is not None else None
     if as_json:
         typer.echo(json.dumps(_document(built, checked), indent=2))

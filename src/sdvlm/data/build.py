@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from sdvlm.data.build_config import BuildConfig
+from sdvlm.data.build_folder import PARTS, claim, digest_of, drop_parts, finished, part_path, whole_parts
 from sdvlm.data.build_scene import Namer, Reasoner, Rejection, build_scene
-from sdvlm.data.manifest import MANIFEST, Manifest, read_manifest
+from sdvlm.data.manifest import Manifest
 from sdvlm.data.nouns import clean_label
-from sdvlm.data.shards import assemble, read_part_meta, write_part
+from sdvlm.data.shards import assemble, write_part
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.engine import EngineConfig, run_jobs
 from sdvlm.scenes.reader import SceneReader
@@ -30,8 +30,6 @@ from sdvlm.types import SdvlmError
 
 __all__ = ["PARTS", "REJECTED", "BuildResult", "Helpers", "Progress", "build", "split_of"]
 
-PARTS = "parts"
-"""folder, inside the output, of the scenes built so far; it goes when the data is whole and nothing was rejected"""
 REJECTED = "rejected.jsonl"
 
 
@@ -74,6 +72,8 @@ class _Job:
     scene_id: str
     config: BuildConfig
     allowed: frozenset[str] | None
+    common: str | None
+    """digest of ``allowed``: a part built with others is built again"""
     helpers: Helpers
     verify: bool
 
@@ -100,36 +100,37 @@ def build(
         progress: told after each scene.
 
     Raises:
-        SdvlmError: the source has no scene, ``out`` is a file or holds data of other settings.
+        SdvlmError: the source has no scene, ``out`` is a file or holds data of other settings, or of nobody's build.
     """
     config, helpers = config or BuildConfig(), helpers or Helpers()
     scene_ids = reader.scene_ids()
     if not scene_ids:
         raise SdvlmError(f"{reader.root} holds no scene of layout {reader.name}")
     settings = {"reader": reader.name, "scenes": len(scene_ids), **config.to_dict(), **dict(helpers.settings)}
-    settings["source"] = _digest([*scene_ids, repr(_options(reader))])
-    stamp = _digest(settings)
+    settings["source"] = digest_of([*scene_ids, repr(_options(reader))])
+    stamp = digest_of(settings)
     if out.exists() and not out.is_dir():
         raise SdvlmError(f"{out} is a file; give a folder to build into")
-    done = _finished(out, stamp)
+    done = finished(out, stamp)
     if done is not None:
         return BuildResult(out, done, 0, len(scene_ids), ())
-    parts = out / PARTS
-    _claim(parts, stamp)
+    parts = claim(out, stamp)
     lacking = _lacking(reader)
-    wanted = [one for one in scene_ids if one not in lacking]
-    rejected = [Rejection(scene, None, reason) for scene, reason in lacking.items()]
-    here = {one for one in wanted if _whole(_part(parts, one))}
-    todo = [one for one in wanted if one not in here]
-    allowed, unread = _common(reader, wanted, config, engine) if todo else (None, {})
-    jobs = ((one, _Job(reader, one, config, allowed, helpers, verify)) for one in todo if one not in unread)
-    rejected += [Rejection(scene, None, reason) for scene, reason in unread.items()]
+    readable = [one for one in scene_ids if one not in lacking]
+    allowed, unread = _common(reader, readable, config, engine)
+    common = None if allowed is None else digest_of(sorted(allowed))
+    metas = whole_parts(parts, scene_ids)
+    here = {one for one, meta in metas.items() if not meta["rejected"] and meta.get("common") == common}
+    unfit = {one: why for one, why in (lacking | unread).items() if one not in here}
+    rejected = [Rejection(scene, None, reason) for scene, reason in unfit.items()]
+    todo = [one for one in scene_ids if one not in here and one not in unfit]
+    jobs = ((one, _Job(reader, one, config, allowed, common, helpers, verify)) for one in todo)
     count = len(here) + len(rejected)
     for result in run_jobs(jobs, build_part, engine):
         if result.value is None:
             rejected.append(Rejection(result.key, None, result.error or "gave nothing"))
         else:
-            with atomic_file(_part(parts, result.key)) as stream:
+            with atomic_file(part_path(parts, result.key)) as stream:
                 stream.write(result.value)
         count += 1
         if progress is not None:
@@ -143,7 +144,8 @@ def build_part(job: _Job) -> bytes:
     built = build_scene(scene, job.config, job.allowed, helpers.namer, helpers.reasoner, verify=job.verify)
     meta = {
         "scene_id": job.scene_id,
-        "split": built.split or split_of(job.scene_id, job.config),
+        "split": built.split,
+        "common": job.common,
         "counts": {"dropped": dict(built.dropped)},
         "rejected": [one.to_dict() for one in built.rejected],
     }
@@ -155,9 +157,29 @@ def build_part(job: _Job) -> bytes:
 
 def split_of(scene_id: str, config: BuildConfig) -> str:
     """ "train" or "test", by a hash of the room: ScanNet's ``scene0000_00`` and ``scene0000_01`` are one room."""
-    room = re.sub(r"^(scene\d{4})_\d{2}$", r"\1", scene_id)
-    digest = hashlib.blake2b(f"{config.seed}\0{room}".encode(), digest_size=8).digest()
-    return "test" if int.from_bytes(digest, "little") < config.test_share * 2**64 else "train"
+    return "test" if _place(scene_id, config) < config.test_share else "train"
+
+
+def _place(scene_id: str, config: BuildConfig) -> float:
+    """Where a scene's room stands between 0 and 1, for ever: more scenes change nothing about it."""
+    digest = hashlib.blake2b(f"{config.seed}\0{_room(scene_id)}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64
+
+
+def _room(scene_id: str) -> str:
+    return re.sub(r"^(scene\d{4})_\d{2}$", r"\1", scene_id)
+
+
+def _splits(metas: Mapping[str, Mapping[str, Any]], config: BuildConfig) -> dict[str, str]:
+    """Official splits where the source has them; else by hash, and of two rooms or more at least one for the test."""
+    splits = {one: meta["split"] or split_of(one, config) for one, meta in metas.items()}
+    asking = [one for one, meta in metas.items() if meta["held"]["questions"]]
+    official = any(meta["split"] for meta in metas.values())
+    held_out = "test" in {splits[one] for one in asking}
+    if config.test_share and not official and not held_out and len({_room(one) for one in asking}) > 1:
+        first = _room(min(asking, key=lambda one: _place(one, config)))
+        splits |= {one: "test" for one in metas if _room(one) == first}
+    return splits
 
 
 def _finish(
@@ -170,8 +192,8 @@ def _finish(
     kept: int,
 ) -> BuildResult:
     """Write the list of rejections, the shards and the manifest; drop the parts where they are no longer needed."""
-    parts = out / PARTS
-    metas = {one: read_part_meta(path) for one in scene_ids if _whole(path := _part(parts, one))}
+    parts, refused = out / PARTS, {one.scene_id for one in rejected}
+    metas = whole_parts(parts, (one for one in scene_ids if one not in refused))
     for meta in metas.values():
         rejected += [Rejection(**one) for one in meta["rejected"]]
     rejected.sort(key=lambda one: (one.scene_id, one.frame_id or ""))
@@ -187,9 +209,10 @@ def _finish(
             f"{reader.root}: {len(metas)} scenes were read, but no picture gives {config.min_questions} questions; "
             f"why objects were dropped: {_summed(metas.values())}"
         )
-    manifest = assemble([(meta["split"], _part(parts, one)) for one, meta in metas.items()], out, settings=settings)
+    splits = _splits(metas, config)
+    manifest = assemble([(splits[one], part_path(parts, one)) for one in metas], out, settings=settings)
     if not rejected:
-        shutil.rmtree(parts)
+        drop_parts(parts)
     return BuildResult(out, manifest, len(metas) - kept, kept, tuple(rejected))
 
 
@@ -227,61 +250,8 @@ def _categories(reader: SceneReader, scene_id: str) -> frozenset[str]:
     return frozenset(clean_label(one.category) for one in boxes)
 
 
-def _part(parts: Path, scene_id: str) -> Path:
-    """Where a scene's part lies; ids that are no plain file names are made so, and stay unique."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", scene_id)
-    name = (
-        scene_id
-        if plain == scene_id and len(plain) <= 120 and plain[0] != "."
-        else f"{plain[:100]}-{_digest(scene_id)}"
-    )
-    return parts / f"{name}.parquet"
-
-
-def _whole(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        read_part_meta(path)
-    except SdvlmError:
-        return False
-    return True
-
-
-def _claim(parts: Path, stamp: str) -> None:
-    """Make the folder of parts for these settings, or go on in the one that is there.
-
-    Raises:
-        SdvlmError: it holds parts of other settings.
-    """
-    note = parts / "settings.txt"
-    if note.is_file() and note.read_text() != stamp:
-        raise SdvlmError(f"{parts.parent} holds a build of other settings or scenes; use them, or give another folder")
-    if not note.is_file():
-        with atomic_file(note) as stream:
-            stream.write(stamp.encode())
-
-
-def _finished(out: Path, stamp: str) -> Manifest | None:
-    """The manifest of data that is whole and complete; None where there is work to do.
-
-    Raises:
-        SdvlmError: the folder holds data of other settings.
-    """
-    if not (out / MANIFEST).is_file() or (out / PARTS).is_dir():
-        return None
-    manifest = read_manifest(out)
-    if manifest.settings.get("stamp") != stamp:
-        raise SdvlmError(f"{out} holds data of other settings or scenes; use them, or give another folder")
-    return manifest
-
-
 def _options(reader: SceneReader) -> dict[str, Any]:
     return {name: value for name, value in vars(reader).items() if name != "root"}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 def _summed(metas: Iterator[dict[str, Any]] | Any) -> dict[str, int]:

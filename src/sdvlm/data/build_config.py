@@ -38,7 +38,7 @@ class BuildConfig:
     """when a pixel counts as seen"""
     select: SelectConfig = field(default_factory=SelectConfig)
     """which objects are fit to be asked about"""
-    names: NameConfig = field(default_factory=lambda: NameConfig(sizes=True))
+    names: NameConfig = field(default_factory=lambda: NameConfig(sizes=True, loose_labels=True))
     """when a name is distinguishing"""
     questions: QuestionConfig = field(default_factory=lambda: QuestionConfig(phrasing="all"))
     """what is asked, how often, and how sure one has to be"""
@@ -105,13 +105,21 @@ def _replaced(config: Any, path: list[str], text: str, whole: str) -> Any:
         raise SdvlmError(f"setting '{whole}' does not take {text!r}: {error}") from error
 
 
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no setting")
+
+
 def _parsed(current: Any, text: str) -> Any:
     """The value a text means for a field that holds ``current`` now."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
     except ValueError:
         value = text
-    if isinstance(current, frozenset | set | tuple) or (current is None and isinstance(value, list)):
+    if isinstance(current, Mapping):
+        if not isinstance(value, dict):
+            raise ValueError(f"wanted a JSON object such as {json.dumps(_plain(current))}")
+        return value
+    if isinstance(current, frozenset | set | tuple) or (current is None and isinstance(value, list | str)):
         items = value if isinstance(value, list) else str(value).split(",")
         return tuple(items) if isinstance(current, tuple) else frozenset(items)
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
