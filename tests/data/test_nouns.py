@@ -100,3 +100,20 @@ def test_labels_are_cleaned():
 def test_a_stuff_takes_no_article():
     assert with_article("toilet paper") == "toilet paper"
     assert with_article("umbrella") == "an umbrella"
+
+
+@pytest.mark.parametrize(
+    ("noun", "said"),
+    [
+        ("kitchen cabinets", "kitchen cabinets"),
+        ("scissors", "scissors"),
+        ("mail", "mail"),
+        ("one seat couch", "a one seat couch"),
+        ("l-shaped couch", "an l-shaped couch"),
+        ("led tv", "an led tv"),
+        ("ledge", "a ledge"),
+        ("x-ray machine", "an x-ray machine"),
+    ],
+)
+def test_articles_go_by_sound_and_number(noun, said):
+    assert with_article(noun) == said

@@ -12,17 +12,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sdvlm.data.colors import ColorWords
 from sdvlm.data.names import name_objects
 from sdvlm.data.observe import Observation
 from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.questions import ask_all
 from sdvlm.data.reasoning import explain
 from sdvlm.data.reasoning_steps import Digits, Expression, Steps, StepsDisagreeError, root
-from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType
+from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
 from sdvlm.data.select import select
 from sdvlm.data.units import UNITS
 from sdvlm.eval.answers import parse_answer
-from sdvlm.types import Camera
+from sdvlm.scenes.scene import SceneObject
+from sdvlm.types import Box3D, Camera
 
 ROOMS = 60
 _OPERATORS = {
@@ -274,3 +276,17 @@ def test_steps_keep_to_what_they_print():
     assert Digits("mm").answer(1.2345).text == "1230"
     assert Digits("ft", 1).length(0.3048).text == "1.000"
     assert Digits("m").length(-0.001).text == "0.00"
+
+
+def test_several_things_under_one_label_are_spoken_of_as_several(draw_boxes):
+    cabinets = SceneObject(1, "kitchen cabinets", Box3D([0.0, 4.0, 1.0], [0.8, 0.6, 0.8]))
+    pose = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 1], [0, 0, 0, 1]])
+    colors = {1: ColorWords("white", frozenset({"white"}))}
+    observation = draw_boxes([cabinets], colors, Camera.from_fov(160, 120, 70), pose).observe()
+    answer = TypedAnswer(AnswerKind.YES_NO, ("yes",), None, "visible")
+    name = "white kitchen cabinet"
+    sample = QuestionSample(
+        f"Is there a {name}?", f"Yes, there is a {name}.", QuestionType.ZERO, answer, (1,), (name,), "zero/exists/0"
+    )
+    chain = explain(sample, observation, np.random.default_rng(0))
+    assert "there are kitchen cabinets, and they are white; their center is" in chain

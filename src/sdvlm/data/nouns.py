@@ -15,8 +15,11 @@ _ONLY_PLURAL = frozenset({"clothes", "stairs", "scissors", "pants", "jeans", "sh
 _SINGULAR_IN_S = frozenset({"canvas", "gas", "lens", "atlas", "news", "tennis", "chassis", "compass", "iris"})
 _UNCOUNTABLE = frozenset(
     {"paper", "clothing", "luggage", "furniture", "laundry", "food", "water", "equipment", "cutlery", "stuff", "trash",
-     "garbage", "bedding", "fabric", "jewelry", "bread", "artwork"}
+     "garbage", "bedding", "fabric", "jewelry", "bread", "artwork", "mail", "cardboard", "soap", "silverware",
+     "glassware", "foam"}
 )  # fmt: skip
+_LIKE_A_CONSONANT = re.compile(r"one\b|euro")
+_LIKE_A_VOWEL = re.compile(r"umb|hour|x-?ray|xbox|led\b|lcd\b|[lsx][- ]shaped")
 _TAIL = re.compile(r" (?:with|of|on|in|near|by|at|under|for|from|without|next to)\b.*")
 
 
@@ -91,10 +94,11 @@ def is_countable(noun: str) -> bool:
 
 @cache
 def with_article(noun: str) -> str:
-    """With its indefinite article, where it takes one: "a chair", "an armchair", "toilet paper"."""
-    if head_of(noun).rsplit(" ", 1)[-1] in _UNCOUNTABLE:
+    """With its indefinite article, where it takes one: "a chair", "an armchair", "toilet paper", "kitchen cabinets"."""
+    if head_of(noun).rsplit(" ", 1)[-1] in _UNCOUNTABLE or is_plural(noun):
         return noun
-    return f"{'an' if noun[:1] in 'aeio' or noun.startswith('umb') else 'a'} {noun}"
+    vowel = noun[:1] in "aeio" and not _LIKE_A_CONSONANT.match(noun)
+    return f"{'an' if vowel or _LIKE_A_VOWEL.match(noun) else 'a'} {noun}"
 
 
 def _ends(word: str, ending: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sdvlm.data.categories import may_be_called, may_be_taken_for, plural, with_article
+from sdvlm.data.categories import is_plural, may_be_called, may_be_taken_for, plural, with_article
 from sdvlm.data.observe import Observation, ObservedObject
 from sdvlm.data.reasoning_lines import centre_point
 from sdvlm.data.reasoning_measures import Scene, distance_to, extent, focal_length, height_by
@@ -158,10 +158,13 @@ def find_thing(steps: Steps, scene: Scene, name: str) -> bool | None:
     right = [one for one in alike if not color or one.colors.name == color]
     if right:
         shown = max(right, key=lambda one: one.pixel_count)
-        colored = f", and it is {color}" if color else ""
+        several = is_plural(shown.category)
+        colored = f", and {'they are' if several else 'it is'} {color}" if color else ""
         steps.say(
-            f"at {_point(steps, shown, observation)} there is {with_article(shown.category)}{colored}; "
-            f"its center is {steps.digits.length(shown.center_cam[2])} {steps.unit} deep in the scene"
+            f"at {_point(steps, shown, observation)} there {'are' if several else 'is'} "
+            f"{with_article(shown.category)}{colored}; "
+            f"{'their' if several else 'its'} center is "
+            f"{steps.digits.length(shown.center_cam[2])} {steps.unit} deep in the scene"
         )
         return True
     if any(may_be_taken_for(one.category, noun) and _may_be(color, one) for one in observation.objects):
