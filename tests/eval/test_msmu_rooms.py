@@ -14,7 +14,7 @@ from sdvlm.nano.recipe import Recipe
 from sdvlm.types import SdvlmError
 
 SMALL = dataclasses.replace(MSMU_ROOMS, counts=dict.fromkeys(QuestionType, 3), digest=None)
-SMALL_DIGEST = "to be frozen"
+SMALL_DIGEST = "a0b64664f05e478f56d05694"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,10 @@ def test_its_rooms_are_never_trained_on():
     trained = range(recipe.data_seed, recipe.data_seed + recipe.shards)
     assert not set(rooms) & set(trained)
     assert HELD_OUT_SEED not in rooms
+
+
+def test_what_is_shipped_is_compared():
+    assert MSMU_ROOMS.digest is not None
 
 
 def test_it_is_built_once(tmp_path, monkeypatch):
