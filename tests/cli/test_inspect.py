@@ -7,11 +7,6 @@ from sdvlm.cli import main as command_line
 from sdvlm.data.shards import assemble, write_part
 
 
-@pytest.fixture(autouse=True)
-def _verb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(command_line.VERBS, "inspect", ("sdvlm.cli.inspect:inspect", "Inspect."))
-
-
 def run(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as end:
         command_line.main(arguments)
@@ -49,3 +44,8 @@ def test_bad_input_is_one_line_and_exit_code_2(built, capsys, bad) -> None:
     told = capsys.readouterr()
     assert told.out == ""
     assert len(told.err.strip().splitlines()) == 1
+
+
+def test_a_page_that_is_a_folder_is_refused(built, tmp_path, capsys) -> None:
+    assert run(["inspect", str(built), "--page", str(tmp_path)]) == 2
+    assert "is a folder; give a file to write" in capsys.readouterr().err

@@ -21,7 +21,10 @@ def inspect(
 ) -> None:
     """Write a page with the statistics of built data and samples with their boxes drawn; it needs no network."""
     from sdvlm.inspect import write_inspection
+    from sdvlm.types import SdvlmError
 
+    if page is not None and page.is_dir():
+        raise SdvlmError(f"{page} is a folder; give a file to write, such as {page / 'inspect.html'}")
     seen = write_inspection(out, page or out / "inspect.html", splits=split, limit=limit, seed=seed)
     if as_json:
         typer.echo(json.dumps(seen.to_dict()))
