@@ -7,11 +7,6 @@ from sdvlm.cli import main as command_line
 from sdvlm.data.shards import assemble, write_part
 
 
-@pytest.fixture(autouse=True)
-def _verb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(command_line.VERBS, "export", ("sdvlm.cli.export:export", "Export."))
-
-
 def run(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as end:
         command_line.main(arguments)

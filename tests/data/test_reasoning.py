@@ -38,7 +38,7 @@ _NUMBER = r"-?\d+(?:\.\d+)?"
 _EQUATION = re.compile(rf"((?:sqrt|[-\d.()*/+^ ])+?) = ({_NUMBER})(?: (m|cm|mm|ft|in|px)\b)?")
 _PLACE = re.compile(rf"\(({_NUMBER}), ({_NUMBER})\) and a depth of ({_NUMBER}) (m|cm|mm|ft|in)\b")
 _ROW = re.compile(rf"row ({_NUMBER}) at a depth of ({_NUMBER}) (m|cm|mm|ft|in)\b")
-_TALL = re.compile(rf"(?:reference: it|the ([a-z ]+)) is ({_NUMBER}) (m|cm|mm|ft|in) tall")
+_TALL = re.compile(rf"(?:reference,|the ([a-z ]+) is) ({_NUMBER}) (m|cm|mm|ft|in) tall")
 
 
 def value_of(text: str) -> float:

@@ -81,7 +81,7 @@ def focal_length(steps: Steps, scene: Scene) -> Focal:
         return Focal(x, y)
     reference = scene.reference
     height = digits.length(reference.line.length)
-    steps.say(f"I take the {reference.name} as a reference: it is {height} {steps.unit} tall")
+    steps.say(f"I take the {reference.name} as a reference, {height} {steps.unit} tall")
     _say_line(steps, "of it I take", reference.line, ("upper", "lower"))
     across, down, along = _differences(steps, scene, reference.line.start, reference.line.end)
     a = steps.work_out("across, column * depth changes by", across)
@@ -113,7 +113,7 @@ def height_by(steps: Steps, scene: Scene, seen: ObservedObject, first: bool = Tr
     if first:
         _say_axis(steps, scene)
         if reference.given is None:
-            steps.say(f"I take the {reference.name} as a reference: it is {known} {steps.unit} tall")
+            steps.say(f"I take the {reference.name} as a reference, {known} {steps.unit} tall")
         else:
             steps.say(f"the {reference.name} is {known} {steps.unit} tall, which gives the scale")
         steps.say("heights go with the change of row from the optical axis * depth, from top to bottom")
@@ -178,9 +178,9 @@ def mean_depth(steps: Steps, scene: Scene, seen: ObservedObject) -> Expression |
         return None
     name, digits = scene.name(seen.id), steps.digits
     near, far = digits.length(float(depths.min())), digits.length(float(depths.max()))
-    steps.say(f"{name} reaches from a depth of {near} {steps.unit} to one of {far} {steps.unit}")
+    steps.say(f"the depths of {name} go from {near} {steps.unit} to {far} {steps.unit}")
     formula = (near + far) / Expression("2", 2.0)
-    return steps.measure("its center lies half way", formula, seen.center_cam[2])
+    return steps.measure("the center lies half way", formula, seen.center_cam[2])
 
 
 def _distance(
