@@ -37,6 +37,11 @@ exact counts and words. Percent right, with 95 % intervals. "Trained without dep
 with depth always withheld; "constant" is the best fixed answer to each kind of question, fitted on other rooms.
 """
 
+_LEAD = (
+    "With depth less trained without depth, question by question (paired bootstrap over pictures): {lead} points, "
+    "each family counting the same."
+)
+
 
 def model_card(scores: dict[str, Any], run: dict[str, Any]) -> str:
     """Markdown of the card.
@@ -54,6 +59,8 @@ def model_card(scores: dict[str, Any], run: dict[str, Any]) -> str:
         cells = [_cell(scores[column]["families"][family]) for column in columns]
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
     lines.append("| **mean of the families** | " + " | ".join(_cell(scores[c]["macro"]) for c in columns) + " |")
+    if "lead over the twin" in scores:
+        lines += ["", _LEAD.format(lead=_cell(scores["lead over the twin"]["macro"]))]
     lines += ["", "## Data and training", "", *[f"- {note}" for note in run["notes"]], ""]
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ import numpy as np
 from sdvlm.data.schema import QuestionSample, QuestionType, TypedAnswer
 from sdvlm.eval.answers import parse_answer
 from sdvlm.eval.constant import ConstantAnswers
+from sdvlm.eval.paired import Asked, paired_difference
 from sdvlm.eval.scoring import Outcome, Scoreboard, tally
 from sdvlm.models.prefix import answer_questions
 from sdvlm.nano.frames import room_views
@@ -116,6 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     constant = ConstantAnswers(seen)
     asked = [question for _, questions in exam for question in questions]
     rows = {"constant": tally(Outcome.of(q.type, constant.answer(q), q.answer_typed) for q in asked)}
+    asked_of: dict[str, list[Asked]] = {}
     arms: list[tuple[str, str, Callable[[int, RgbdFrame], RgbdFrame]]] = [
         ("with depth", "with-depth", lambda _, frame: frame),
         ("depth withheld", "with-depth", lambda _, frame: replace(frame, depth=None)),
@@ -130,10 +132,15 @@ def main(argv: list[str] | None = None) -> None:
         model, processor = DepthVLM.from_pretrained(place).float(), DepthProcessor.from_pretrained(place)
         start = time.monotonic()
         rows[name], records = answer_exam(model, processor, exam, change)
+        asked_of[name] = [(one["picture"], one["type"], one["right"]) for one in records]
         log.info("%s: %.3f in %.0f s", name, rows[name].macro, time.monotonic() - start)
         path = args.out / f"answers-{name.replace(' ', '-')}.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
     scores = {name: board.to_dict() for name, board in rows.items()}
+    if {"with depth", "trained without depth"} <= asked_of.keys():
+        lead = paired_difference(asked_of["with depth"], asked_of["trained without depth"])
+        scores["lead over the twin"] = lead.to_dict()
+        log.info("lead over the twin %.3f (%.3f to %.3f)", lead.mean, *lead.interval)
     (args.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     for name, board in rows.items():
         log.info(
