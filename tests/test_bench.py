@@ -162,7 +162,7 @@ def test_the_controls_for_models_pass_one_that_measures_and_fail_one_that_recite
 
 
 def test_an_unknown_bench_and_an_option_it_does_not_take_are_refused():
-    with pytest.raises(SdvlmError, match="no bench 'speed'; choose one of answer, dpe"):
+    with pytest.raises(SdvlmError, match="no bench 'speed'; choose one of answer, build, dpe"):
         run_bench("speed")
     with pytest.raises(SdvlmError, match="bench render has no option 'questions'; it has rooms"):
         run_bench("render", questions=3)
@@ -220,4 +220,11 @@ def test_the_committed_results_hold_what_was_promised():
     assert RESULTS["answer"]["same_answers"]
     assert RESULTS["startup"]["help_s"] < 0.5
     assert RESULTS["render"]["frames_per_second"] >= 20
+    built = RESULTS["build"]
+    assert built["size"] == [640, 480]
+    assert built["frames_per_second_and_core"]["median"] >= 8
+    assert built["questions_per_second_and_core"]["median"] >= 200
+    assert built["core_hours_for_25000_images_and_700000_questions"] < 16  # under an hour on 16 cores
+    assert abs(built["memory"]["worker_grows_by"]) < 0.05
+    assert built["same_bytes"]
     assert RESULTS["controls"]["passed"]
