@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from sdvlm.data.build_config import BuildConfig
 from sdvlm.data.build_folder import PARTS, claim, digest_of, drop_parts, finished, part_path, whole_parts
 from sdvlm.data.build_scene import Namer, Reasoner, Rejection, build_scene
-from sdvlm.data.manifest import Manifest
+from sdvlm.data.manifest import Manifest, add_counts
 from sdvlm.data.nouns import clean_label
 from sdvlm.data.shards import assemble, write_part
 from sdvlm.depth.atomic import atomic_file
@@ -72,8 +72,6 @@ class _Job:
     scene_id: str
     config: BuildConfig
     allowed: frozenset[str] | None
-    common: str | None
-    """digest of ``allowed``: a part built with others is built again"""
     helpers: Helpers
     verify: bool
 
@@ -118,13 +116,12 @@ def build(
     lacking = _lacking(reader)
     readable = [one for one in scene_ids if one not in lacking]
     allowed, unread = _common(reader, readable, config, engine)
-    common = None if allowed is None else digest_of(sorted(allowed))
     metas = whole_parts(parts, scene_ids)
-    here = {one for one, meta in metas.items() if not meta["rejected"] and meta.get("common") == common}
+    here = {one for one, meta in metas.items() if not meta["rejected"] and meta.get("common") == _mark(allowed)}
     unfit = {one: why for one, why in (lacking | unread).items() if one not in here}
     rejected = [Rejection(scene, None, reason) for scene, reason in unfit.items()]
     todo = [one for one in scene_ids if one not in here and one not in unfit]
-    jobs = ((one, _Job(reader, one, config, allowed, common, helpers, verify)) for one in todo)
+    jobs = ((one, _Job(reader, one, config, allowed, helpers, verify)) for one in todo)
     count = len(here) + len(rejected)
     for result in run_jobs(jobs, build_part, engine):
         if result.value is None:
@@ -145,7 +142,7 @@ def build_part(job: _Job) -> bytes:
     meta = {
         "scene_id": job.scene_id,
         "split": built.split,
-        "common": job.common,
+        "common": _mark(job.allowed),
         "counts": {"dropped": dict(built.dropped)},
         "rejected": [one.to_dict() for one in built.rejected],
     }
@@ -205,9 +202,10 @@ def _finish(
     if not asking and rejected:
         return BuildResult(out, None, len(metas) - kept, kept, tuple(rejected))
     if not asking:
+        dropped = add_counts(meta["counts"] for meta in metas.values()).get("dropped", {})
         raise SdvlmError(
             f"{reader.root}: {len(metas)} scenes were read, but no picture gives {config.min_questions} questions; "
-            f"why objects were dropped: {_summed(metas.values())}"
+            f"why objects were dropped: {dropped}"
         )
     splits = _splits(metas, config)
     manifest = assemble([(splits[one], part_path(parts, one)) for one in metas], out, settings=settings)
@@ -244,6 +242,11 @@ def _common(
     return frozenset(one for one, scenes in counts.items() if scenes >= config.min_scenes), unread
 
 
+def _mark(allowed: frozenset[str] | None) -> str | None:
+    """What a part remembers of the categories it was built with; with others it is built again."""
+    return None if allowed is None else digest_of(sorted(allowed))
+
+
 def _categories(reader: SceneReader, scene_id: str) -> frozenset[str]:
     scene = reader.read(scene_id)
     boxes = [*scene.objects, *(one for frame in scene.frames for one in frame.objects or ())]
@@ -252,10 +255,3 @@ def _categories(reader: SceneReader, scene_id: str) -> frozenset[str]:
 
 def _options(reader: SceneReader) -> dict[str, Any]:
     return {name: value for name, value in vars(reader).items() if name != "root"}
-
-
-def _summed(metas: Iterator[dict[str, Any]] | Any) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for meta in metas:
-        total.update(meta["counts"].get("dropped", {}))
-    return dict(total)

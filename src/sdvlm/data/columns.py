@@ -21,7 +21,7 @@ from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAns
 from sdvlm.extras import require
 from sdvlm.types import Camera, SdvlmError
 
-__all__ = ["BULKY", "Per", "Row", "arrow_schema", "record_of", "rows_of", "split_row", "with_questions"]
+__all__ = ["BULKY", "Per", "Row", "arrow_schema", "record_of", "rows_of", "sample_of", "split_row", "with_questions"]
 
 Per = Literal["picture", "question"]
 """What one row holds: a picture with all its questions, or one question."""
@@ -186,7 +186,7 @@ def record_of(row: Mapping[str, Any]) -> FrameRecord:
             camera=Camera(**row["camera"]),
             T_world_cam=None if pose is None else np.array(pose, dtype=np.float64).reshape(4, 4),
             objects=tuple(_object_of(cell) for cell in row["objects"]),
-            samples=tuple(_sample_of(cell) for cell in row["questions"]),
+            samples=tuple(sample_of(cell) for cell in row["questions"]),
             source=row["source"],
             box_source=row["box_source"],
             depth_source=row["depth_source"],
@@ -239,7 +239,8 @@ def _question_cell(sample: QuestionSample, record: FrameRecord) -> Row:
     }
 
 
-def _sample_of(cell: Mapping[str, Any]) -> QuestionSample:
+def sample_of(cell: Mapping[str, Any]) -> QuestionSample:
+    """The question that an entry of a row's ``questions`` was written from."""
     answer, point = cell["answer"], cell["point"]
     values = tuple(answer["words"]) or tuple(answer["numbers"])
     return QuestionSample(

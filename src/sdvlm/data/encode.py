@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from sdvlm.data.msmu_picture import decode_picture
-from sdvlm.depth.raw import DECODE_ERRORS, MAX_PIXELS, one_line, quiet_pillow
+from sdvlm.data.msmu_picture import decode_picture, opened_picture
 from sdvlm.types import DepthKind, DepthMap, SdvlmError
 
 __all__ = ["PictureHeader", "decode_depth", "encode_depth", "encode_picture", "picture_header", "plain_picture"]
@@ -53,21 +52,11 @@ def picture_header(encoded: bytes) -> PictureHeader:
     Raises:
         SdvlmError: it is neither, or is damaged in its first bytes, or has too many pixels.
     """
-    try:
-        with quiet_pillow(), Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as picture:
-            width, height = picture.size
-            may_turn = picture.format == "JPEG" or b"eXIf" in encoded  # else Pillow would decode a PNG to look for it
-            upright = not may_turn or int(picture.getexif().get(_ORIENTATION, 1)) in (0, 1)
-            header = PictureHeader(str(picture.format), (width, height), picture.mode, upright)
-    except UnidentifiedImageError:
-        raise SdvlmError("the picture is neither JPEG nor PNG; encode it as one of them") from None
-    except (Image.DecompressionBombError, MemoryError) as error:
-        raise SdvlmError(f"the picture is too large: {one_line(error)}") from error
-    except DECODE_ERRORS as error:
-        raise SdvlmError(f"the picture is damaged or cut short: {one_line(error)}") from error
-    if width * height > MAX_PIXELS:
-        raise SdvlmError(f"the picture is {width}x{height}; at most {MAX_PIXELS} pixels are decoded")
-    return header
+    wanted = "the picture is neither JPEG nor PNG; encode it as one of them"
+    with opened_picture(encoded, "the picture", wanted, ("JPEG", "PNG")) as picture:
+        may_turn = picture.format == "JPEG" or b"eXIf" in encoded  # else Pillow would decode a PNG to look for it
+        upright = not may_turn or int(picture.getexif().get(_ORIENTATION, 1)) in (0, 1)
+        return PictureHeader(str(picture.format), picture.size, picture.mode, upright)
 
 
 def plain_picture(encoded: bytes) -> bytes:
@@ -117,20 +106,10 @@ def decode_depth(png: bytes, source: str = "unknown") -> DepthMap:
     Raises:
         SdvlmError: no 16-bit grey PNG, damaged, or too large.
     """
-    try:
-        with quiet_pillow(), Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise SdvlmError(f"the depth is {width}x{height}; at most {MAX_PIXELS} pixels are decoded")
-            if not picture.mode.startswith("I"):
-                raise SdvlmError(f"the depth is a PNG of mode {picture.mode}; wanted 16-bit grey in millimetres")
-            metres = np.asarray(picture).astype(np.float32) / np.float32(1000)
-    except SdvlmError:
-        raise
-    except UnidentifiedImageError:
-        raise SdvlmError("the depth is no PNG; wanted a 16-bit PNG in millimetres") from None
-    except (Image.DecompressionBombError, MemoryError) as error:
-        raise SdvlmError(f"the depth is too large to decode: {one_line(error)}") from error
-    except DECODE_ERRORS as error:
-        raise SdvlmError(f"the depth is damaged or cut short: {one_line(error)}") from error
+    with opened_picture(
+        png, "the depth", "the depth is no PNG; wanted a 16-bit PNG in millimetres", ("PNG",)
+    ) as picture:
+        if not picture.mode.startswith("I"):
+            raise SdvlmError(f"the depth is a PNG of mode {picture.mode}; wanted 16-bit grey in millimetres")
+        metres = np.asarray(picture).astype(np.float32) / np.float32(1000)
     return DepthMap(metres, DepthKind.METRIC, source)

@@ -10,7 +10,8 @@ import ast
 import base64
 import binascii
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sdvlm.depth.raw import DECODE_ERRORS, MAX_PIXELS, one_line, quiet_pillow
 from sdvlm.types import SdvlmError
 
-__all__ = ["MAX_BYTES", "decode_picture", "picture_bytes"]
+__all__ = ["MAX_BYTES", "decode_picture", "opened_picture", "picture_bytes"]
 
 MAX_BYTES = 128 << 20
 """bytes of one encoded picture that are still read"""
@@ -68,25 +69,45 @@ def decode_picture(encoded: bytes) -> NDArray[np.uint8]:
     Raises:
         SdvlmError: no picture, a damaged one, or one of more pixels than :data:`~sdvlm.depth.raw.MAX_PIXELS`.
     """
+    wanted = "the picture is in no format that can be read; wanted JPEG, PNG, WebP or TIFF"
+    with opened_picture(encoded, "the picture", wanted) as picture:
+        picture.load()
+        upright: Any = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I"):
+            grey = np.clip(np.asarray(upright).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        return np.array(upright.convert("RGB"), dtype=np.uint8)
+
+
+@contextmanager
+def opened_picture(
+    encoded: bytes, what: str, wanted: str, formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
+    """An encoded picture, opened but not decoded; what goes wrong in the block is said in one line.
+
+    Args:
+        encoded: its bytes.
+        what: what messages call it ("the picture", "the depth").
+        wanted: message for bytes of no such format.
+        formats: Pillow's names of the formats to try; None: all.
+
+    Raises:
+        SdvlmError: of no such format, damaged, or of more pixels than :data:`~sdvlm.depth.raw.MAX_PIXELS`.
+    """
     try:
-        with quiet_pillow(), Image.open(io.BytesIO(encoded)) as picture:
+        with quiet_pillow(), Image.open(io.BytesIO(encoded), formats=formats) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
-                raise SdvlmError(f"the picture is {width}x{height}; at most {MAX_PIXELS} pixels are decoded")
-            picture.load()
-            upright: Any = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I"):
-                grey = np.clip(np.asarray(upright).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.array(upright.convert("RGB"), dtype=np.uint8)
+                raise SdvlmError(f"{what} is {width}x{height}; at most {MAX_PIXELS} pixels are decoded")
+            yield picture
     except SdvlmError:
         raise
     except UnidentifiedImageError:
-        raise SdvlmError("the picture is in no format that can be read; wanted JPEG, PNG, WebP or TIFF") from None
+        raise SdvlmError(wanted) from None
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise SdvlmError(f"the picture is too large to decode: {one_line(error)}") from error
+        raise SdvlmError(f"{what} is too large to decode: {one_line(error)}") from error
     except DECODE_ERRORS as error:
-        raise SdvlmError(f"the picture is damaged or cut short: {one_line(error)}") from error
+        raise SdvlmError(f"{what} is damaged or cut short: {one_line(error)}") from error
 
 
 def _from_base64(text: str) -> bytes:

@@ -62,6 +62,7 @@ class SceneViewer:
     def __init__(self, scene: Scene, config: VisibilityConfig | None = None) -> None:
         self.scene = scene
         self.config = config or VisibilityConfig()
+        self._objects = _labelled(scene.objects)
         self._renderer = None if scene.mesh is None else Renderer(scene.mesh)
         self._colors: Mapping[int, ColorWords] = {} if scene.mesh is None else instance_colors(scene.mesh)
 
@@ -73,7 +74,7 @@ class SceneViewer:
                 has neither a mesh to render it from nor masks.
         """
         loaded = frame.load()
-        objects = _labelled(self.scene.objects if frame.objects is None else frame.objects)
+        objects = self._objects if frame.objects is None else _labelled(frame.objects)
         if loaded.depth is not None and loaded.depth.kind is not DepthKind.METRIC:
             raise SdvlmError(f"{loaded.name}: depth is {loaded.depth.kind.value}; answers in metres need metric depth")
         if self._renderer is not None and frame.instances is None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sdvlm.data.built import iter_rows
-from sdvlm.data.columns import BULKY, arrow_schema
+from sdvlm.data.columns import BULKY, arrow_schema, sample_of
 from sdvlm.data.columns import Row as BuiltRow
 from sdvlm.data.encode import decode_depth
 from sdvlm.data.manifest import read_manifest
@@ -84,13 +84,9 @@ def _drawn(total: int, count: int) -> list[int]:
 
 def _rows(built: BuiltRow) -> Iterator[tuple[Any, ...]]:
     """All but the number of a ``Row``, for each question of a built row."""
-    for cell in built["questions"]:
-        answer = cell["answer"]
-        values = [*answer["numbers"], *answer["words"]]
-        truth = {"kind": answer["kind"], "values": values, "unit": answer["unit"], "definition": answer["definition"]}
-        question, extra = cell["question"], {"truth": truth, "names": cell["names"]}
-        family = QuestionType(cell["type"])
-        yield family, cell["template"], built["image_id"], question, question, cell["answer_text"], extra
+    for sample in map(sample_of, built["questions"]):
+        extra = {"truth": sample.answer_typed.to_dict(), "names": list(sample.names)}
+        yield sample.type, sample.template, built["image_id"], sample.question, sample.question, sample.answer, extra
 
 
 def _look_at(built: BuiltRow) -> Look:
@@ -105,7 +101,4 @@ def _look_at(built: BuiltRow) -> Look:
 
 
 def _typed(values: dict[str, Any]) -> TypedAnswer:
-    numbers = (AnswerKind.LENGTH, AnswerKind.LENGTHS, AnswerKind.COUNT, AnswerKind.POINT)
-    kind = AnswerKind(values["kind"])
-    held = tuple(float(one) if kind in numbers else str(one) for one in values["values"])
-    return TypedAnswer(kind, held, values["unit"], values["definition"])
+    return TypedAnswer(AnswerKind(values["kind"]), tuple(values["values"]), values["unit"], values["definition"])

@@ -26,6 +26,7 @@ from sdvlm.scenes.scannet_mesh import read_scannet_mesh
 from sdvlm.scenes.scannet_registration import depth_stands_beside
 from sdvlm.scenes.scannet_streams import StoredFrame, Stream, extracted_names, open_stream
 from sdvlm.scenes.scene import Scene, SceneFrame, SceneMesh, SceneObject
+from sdvlm.scenes.scene_folders import check_options, folder_of, scene_folders
 from sdvlm.scenes.upright_box import axis_aligned_box, upright_box
 from sdvlm.types import Box3D, DepthMap, RgbdFrame, SdvlmError
 
@@ -60,11 +61,7 @@ class ScannetReader:
     name: ClassVar[str] = "scannet"
 
     def __post_init__(self) -> None:
-        for field, known in (("box", _BOXES), ("labels", _LABEL_COLUMNS), ("color_to_depth", _MOVED)):
-            if getattr(self, field) not in known:
-                raise SdvlmError(f"{field} must be one of {', '.join(known)}; got {getattr(self, field)!r}")
-        if self.frame_step < 1:
-            raise SdvlmError(f"frame_step must be 1 or more; got {self.frame_step}")
+        check_options(self, {"box": _BOXES, "labels": _LABEL_COLUMNS, "color_to_depth": _MOVED})
 
     def scene_ids(self) -> list[str]:
         """Every scene, sorted.
@@ -91,14 +88,12 @@ class ScannetReader:
         Raises:
             SdvlmError: no such scene, files are missing (all are named), or one cannot be read.
         """
-        folders = self._folders()
-        if scene_id not in folders:
-            raise SdvlmError(f"{self.root} has no scene '{scene_id}'; it has {', '.join(sorted(folders)[:5])} ...")
+        folder = folder_of(self._folders(), scene_id, self.root)
         words, column = None, _LABEL_COLUMNS[self.labels]
         if column is not None:
             words = read_label_table(self._label_table() or Path(self.root) / LABEL_TABLE, column)
         return read_scannet_scene(
-            folders[scene_id],
+            folder,
             self.box,
             words=words,
             frame_step=self.frame_step,
@@ -108,22 +103,8 @@ class ScannetReader:
 
     def _folders(self) -> dict[str, Path]:
         """Scene id -> folder."""
-        root = Path(self.root).resolve()
-        if _is_scene(root):
-            return {root.name: root}
-        holder = root / "scans" if (root / "scans").is_dir() else root
-        try:
-            with os.scandir(holder) as entries:
-                folders = [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[:1] != "."]
-        except OSError as error:
-            raise SdvlmError(f"{holder}: cannot be listed ({error.strerror})") from error
-        scenes = {folder.name: folder for folder in folders if _is_scene(folder)}
-        if not scenes:
-            raise SdvlmError(
-                f"{holder} holds no ScanNet scene; looked for <id>/<id>.aggregation.json, <id>/<id>_vh_clean_2.ply "
-                "and <id>/<id>.sens"
-            )
-        return scenes
+        wanted = "ScanNet scene; looked for <id>/<id>.aggregation.json, <id>/<id>_vh_clean_2.ply and <id>/<id>.sens"
+        return scene_folders(self.root, "scans", _is_scene, wanted)
 
     def _above(self) -> tuple[Path, ...]:
         """Where files of the release that are not of one scene may lie."""

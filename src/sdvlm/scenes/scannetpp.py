@@ -29,6 +29,7 @@ from sdvlm.scenes.scannetpp_layout import Device, ScannetppPaths
 from sdvlm.scenes.scannetpp_objects import BoxKind, read_scannetpp_objects
 from sdvlm.scenes.scannetpp_poses import posed_images
 from sdvlm.scenes.scene import Scene, SceneFrame, SceneMesh, SkippedFrame
+from sdvlm.scenes.scene_folders import check_options, folder_of, scene_folders
 from sdvlm.types import Camera, DepthMap, RgbdFrame, SdvlmError
 
 __all__ = ["ScannetppReader"]
@@ -54,11 +55,7 @@ class ScannetppReader:
     name: ClassVar[str] = "scannetpp"
 
     def __post_init__(self) -> None:
-        for field, known in (("device", _DEVICES), ("box", _BOXES)):
-            if getattr(self, field) not in known:
-                raise SdvlmError(f"{field} must be one of {', '.join(known)}; got {getattr(self, field)!r}")
-        if self.frame_step < 1:
-            raise SdvlmError(f"frame_step must be 1 or more; got {self.frame_step}")
+        check_options(self, {"device": _DEVICES, "box": _BOXES})
 
     def scene_ids(self) -> list[str]:
         """Every scene, sorted.
@@ -83,10 +80,8 @@ class ScannetppReader:
         Raises:
             SdvlmError: no such scene, files are missing (all are named), or one cannot be read.
         """
-        folders = self._folders()
-        if scene_id not in folders:
-            raise SdvlmError(f"{self.root} has no scene '{scene_id}'; it has {', '.join(sorted(folders)[:5])} ...")
-        paths = ScannetppPaths(folders[scene_id])
+        folder = folder_of(self._folders(), scene_id, self.root)
+        paths = ScannetppPaths(folder)
         lacking = paths.lacking(self.device)
         if lacking:
             told = ", ".join(f"{path.relative_to(paths.folder)} ({purpose})" for path, purpose in lacking)
@@ -100,22 +95,8 @@ class ScannetppReader:
 
     def _folders(self) -> dict[str, Path]:
         """Scene id -> folder."""
-        root = Path(self.root).resolve()
-        if ScannetppPaths(root).is_scene():
-            return {root.name: root}
-        holder = root / "data" if (root / "data").is_dir() else root
-        try:
-            with os.scandir(holder) as entries:
-                folders = [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[:1] != "."]
-        except OSError as error:
-            raise SdvlmError(f"{holder}: cannot be listed ({error.strerror})") from error
-        scenes = {folder.name: folder for folder in folders if ScannetppPaths(folder).is_scene()}
-        if not scenes:
-            raise SdvlmError(
-                f"{holder} holds no ScanNet++ scene; looked for <id>/scans/mesh_aligned_0.05.ply and "
-                "<id>/scans/segments_anno.json"
-            )
-        return scenes
+        wanted = "ScanNet++ scene; looked for <id>/scans/mesh_aligned_0.05.ply and <id>/scans/segments_anno.json"
+        return scene_folders(self.root, "data", _is_scene, wanted)
 
     def _splits(self) -> dict[str, str]:
         """Scene id -> split, from the release's lists where they are there."""
@@ -129,6 +110,10 @@ class ScannetppReader:
             if splits:
                 break
         return splits
+
+
+def _is_scene(folder: Path) -> bool:
+    return ScannetppPaths(folder).is_scene()
 
 
 class _MeshDepth:
