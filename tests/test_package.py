@@ -23,11 +23,12 @@ LAYERS = (
     {"geometry", "extras"},
     {"depth", "fusion", "engine"},
     {"models", "endpoint"},
-    {"scenes", "data", "train", "eval", "serve", "nano", "viz", "page", "inspect", "answering", "demo", "bench"},
+    {"scenes", "data", "pairs", "pretrain", "train", "eval", "serve", "nano", "ablation"}
+    | {"viz", "page", "inspect", "answering", "demo", "bench"},
     {"cli"},
 )
 """Imports point down: a room may import its own layer and those before it. The last but one is an order of its own:"""
-WITHIN = ("scenes", "data", "eval", "nano", "answering", "inspect", "demo")
+WITHIN = ("scenes", "data", "pairs", "pretrain", "eval", "nano", "ablation", "answering", "inspect", "demo")
 FOREIGN_TO_CORE = ("typer", "rich")
 
 
