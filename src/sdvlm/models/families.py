@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin, Qwen2_5_VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 from transformers.utils.import_utils import is_torchvision_available
 
-from sdvlm.geometry import transform
+from sdvlm.geometry.replay import replay_crop, replay_smart_resize
 from sdvlm.geometry.transform import ImageTransform
 from sdvlm.types import SdvlmError
 
@@ -54,48 +53,6 @@ def _cut(size: Size, cell: int) -> NDArray[np.float64]:
     return np.stack([left, top, left + cell, top + cell], axis=-1)
 
 
-def _resized(source: Size, wanted: Mapping[str, int | None]) -> Size:
-    """Size after a resize as image processors state it: exact, or by shortest edge (the long edge is cut to int)."""
-    if wanted.get("height") and wanted.get("width"):
-        return int(wanted["width"] or 0), int(wanted["height"] or 0)
-    short = wanted.get("shortest_edge")
-    if not short or wanted.get("longest_edge"):
-        raise SdvlmError(f"cannot replay an image processor that resizes to {dict(wanted)}; add it to models/families")
-    long = int(short * max(source) / min(source))
-    return (short, long) if source[0] <= source[1] else (long, short)
-
-
-def _replay_crop(processor: Any, size: Size) -> ImageTransform:
-    """Pad to square (LLaVA's own processor), resize, centre crop (plain CLIP): whichever of them the processor does."""
-    steps = ImageTransform(size, size)
-    if getattr(processor, "do_pad", False):
-        if not hasattr(processor, "pad_to_square"):
-            raise SdvlmError(f"cannot replay the padding of {type(processor).__name__}; set do_pad=False on it")
-        side = max(size)
-        left, top = (side - size[0]) // 2, (side - size[1]) // 2
-        steps = steps.then(transform.pad(size, left, top, side - size[0] - left, side - size[1] - top))
-    if processor.do_resize:
-        steps = steps.then(transform.resize(steps.target_size, _resized(steps.target_size, processor.size)))
-    if getattr(processor, "do_center_crop", False):
-        (width, height), (w, h) = steps.target_size, (processor.crop_size["width"], processor.crop_size["height"])
-        left, top = (width - w) // 2, (height - h) // 2  # floor, also where the picture is the smaller one
-        steps = steps.then(transform.crop(steps.target_size, (left, top, left + w, top + h)))
-    return steps
-
-
-def _replay_smart_resize(processor: Any, size: Size) -> ImageTransform:
-    """Qwen2-VL: each side to the nearest multiple of patch times merge, within a budget of pixels."""
-    if not processor.do_resize:
-        return ImageTransform(size, size)
-    factor = processor.patch_size * processor.merge_size
-    low, high = processor.size["shortest_edge"], processor.size["longest_edge"]
-    try:
-        height, width = smart_resize(size[1], size[0], factor, low, high)
-    except ValueError as error:
-        raise SdvlmError(f"the picture of {size[0]}x{size[1]} pixels does not fit this model: {error}") from error
-    return transform.resize(size, (width, height))
-
-
 def _llava_inputs(config: PreTrainedConfig, size: Size) -> dict[str, torch.Tensor]:
     return {"pixel_values": torch.zeros(1, 3, size[1], size[0])}
 
@@ -120,13 +77,13 @@ def _qwen_inputs(config: PreTrainedConfig, size: Size) -> dict[str, torch.Tensor
 
 
 _LLAVA = Family(
-    replay=_replay_crop,
+    replay=replay_crop,
     cells=lambda config, size: _cut(size, config.vision_config.patch_size).reshape(-1, 4),
     inputs=_llava_inputs,
     source="multi_modal_projector",
 )
 _QWEN = Family(
-    replay=_replay_smart_resize,
+    replay=replay_smart_resize,
     cells=_merge_order,
     inputs=_qwen_inputs,
     source="visual.patch_embed",
