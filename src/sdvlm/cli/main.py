@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("sdvlm.cli.import_:import_", "Write a released SD-VLM checkpoint in our own layout."),
     "rooms": ("sdvlm.cli.rooms:rooms", "Write procedural rooms in ScanNet's layout."),
     "build": ("sdvlm.cli.build:build", "Build MSMU-style questions from RGB-D scenes; resumable, any engine."),
+    "pairs": ("sdvlm.cli.pairs:pairs", "Make RGB-D pairs of pictures, shards or frames; resumable, any engine."),
     "inspect": ("sdvlm.cli.inspect:inspect", "Write a page to look through built data."),
     "export": ("sdvlm.cli.export:export", "Write built data as LLaVA or ShareGPT JSON or as messages."),
     "doctor": ("sdvlm.cli.doctor:doctor", "Say what is installed, and what a depth file holds."),

@@ -15,10 +15,22 @@ from typing import Any
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.types import SdvlmError
 
-__all__ = ["FORMAT", "MANIFEST", "Manifest", "Shard", "add_counts", "check_shards", "hash_file", "read_manifest"]
+__all__ = [
+    "FORMAT",
+    "MAKER",
+    "MANIFEST",
+    "Manifest",
+    "Shard",
+    "add_counts",
+    "check_shards",
+    "hash_file",
+    "read_manifest",
+]
 
 MANIFEST = "manifest.json"
 FORMAT = "sdvlm-built-1"
+"""of questions about pictures; RGB-D pairs have another"""
+MAKER = "sdvlm build"
 _MAX_BYTES = 256 << 20
 
 Counts = dict[str, Any]
@@ -50,10 +62,11 @@ class Manifest:
 
     Args:
         files: in the order of their rows.
-        per: what one row holds in each split: "picture" or "question".
+        per: what one row holds in each split: "picture", "question" or "pair".
         counts: for each split, what is in it and what was dropped for which reason.
         settings: what it was built with; plain JSON values.
         versions: of what wrote it.
+        format: of the rows.
     """
 
     files: tuple[Shard, ...]
@@ -61,6 +74,7 @@ class Manifest:
     counts: dict[str, Counts] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    format: str = FORMAT
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -80,14 +94,19 @@ class Manifest:
 
     def write(self, out: Path) -> Path:
         """Write it into the folder; the data is finished from then on."""
-        document = {"format": FORMAT} | asdict(self)
+        document = asdict(self)
         with atomic_file(out / MANIFEST) as stream:
             stream.write(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
         return out / MANIFEST
 
 
-def read_manifest(out: Path) -> Manifest:
+def read_manifest(out: Path, format: str = FORMAT, maker: str = MAKER) -> Manifest:
     """The manifest of a folder of built data.
+
+    Args:
+        out: the folder.
+        format: of the rows that are wanted.
+        maker: the verb that writes such a folder, for messages.
 
     Raises:
         SdvlmError: there is none (the build is unfinished), or it is damaged or of another format.
@@ -95,17 +114,17 @@ def read_manifest(out: Path) -> Manifest:
     path = out / MANIFEST
     if not path.is_file():
         why = "no such folder" if not out.is_dir() else f"holds no {MANIFEST}, so it is no finished build"
-        raise SdvlmError(f"{out}: {why}; wanted the OUT folder of sdvlm build; run it again to finish it")
+        raise SdvlmError(f"{out}: {why}; wanted the OUT folder of {maker}; run it again to finish it")
     if path.stat().st_size > _MAX_BYTES:
         raise SdvlmError(f"{path}: has {path.stat().st_size} bytes; at most {_MAX_BYTES} are read")
     try:
         document = json.loads(path.read_bytes())
-        if document["format"] != FORMAT:
+        if document["format"] != format:
             raise SdvlmError(
-                f"{path}: is of format {document['format']!r}; this version reads {FORMAT!r}; build it again"
+                f"{path}: is of format {document['format']!r}; wanted {format!r}, the OUT folder of {maker}"
             )
         files = tuple(Shard(**entry) for entry in document["files"])
-        rest = {name: document[name] for name in ("per", "counts", "settings", "versions")}
+        rest = {name: document[name] for name in ("per", "counts", "settings", "versions", "format")}
         manifest = Manifest(files, **rest)
         outside = [shard.path for shard in files if not _lies_inside(out, shard.path)]
     except SdvlmError:

@@ -1,30 +1,60 @@
-"""How built rows lie in a parquet file: the same bytes for the same rows, and a repeated picture stored once.
+"""How rows lie in a parquet file: the same bytes for the same rows, and a repeated picture stored once.
 
 No time stamp, fixed row groups and compression. Rows of single questions repeat their picture: a dictionary that may
-hold a whole row group's pictures keeps one copy of each.
+hold a whole row group's pictures keeps one copy of each. What the rows are is said by a layout: questions
+(:data:`BUILT`) or RGB-D pairs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sdvlm.data.columns import BULKY, Per, Row, arrow_schema
-from sdvlm.data.manifest import FORMAT
+from sdvlm.data.columns import BULKY, Row, arrow_schema
+from sdvlm.data.manifest import FORMAT, MAKER
 from sdvlm.extras import require
 from sdvlm.types import SdvlmError
 
-__all__ = ["RowWriter", "iter_tables", "open_rows", "read_meta"]
+__all__ = ["BUILT", "Layout", "RowWriter", "iter_tables", "open_rows", "read_meta"]
 
-GROUP_BYTES = 32 << 20
-"""a row group ends when its pictures and depth fill this much memory"""
-GROUP_ROWS = 256
-"""or holds this many rows"""
 _DICTIONARY_BYTES = 1 << 30
 _META = b"sdvlm"
-_STATISTICS = ["type", "image_id", "scene_id", "frame_id", "template"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What kind of rows files hold, and how they lie there.
+
+    Args:
+        format: written into every file; others are refused.
+        maker: the verb that writes them, for messages.
+        schema: makes the Arrow schema.
+        bulky: columns that hold nearly all the bytes.
+        statistics: columns with smallest and largest value in each row group.
+        together: rows that are alike in this column share a row group; None: none need to.
+        group_bytes: a row group ends when its bulky columns fill this much memory,
+        group_rows: or it holds this many rows.
+        stored: bulky columns are stored as they are: their bytes are compressed already.
+    """
+
+    format: str
+    maker: str
+    schema: Callable[[], Any]
+    bulky: tuple[str, ...]
+    statistics: tuple[str, ...] = ()
+    together: str | None = None
+    group_bytes: int = 32 << 20
+    group_rows: int = 256
+    stored: bool = False
+
+
+BUILT = Layout(
+    FORMAT, MAKER, arrow_schema, BULKY, ("type", "image_id", "scene_id", "frame_id", "template"), together="image_id"
+)
+"""questions about pictures, as ``sdvlm build`` writes them"""
 
 
 class RowWriter:
@@ -32,27 +62,29 @@ class RowWriter:
 
     Args:
         stream: binary, writable.
-        per: what a row holds; decides how pictures are stored.
+        per: what a row holds ("picture", "question", ...); decides how pictures are stored.
         meta: JSON values kept in the file's own metadata.
+        layout: of the rows.
     """
 
-    def __init__(self, stream: IO[bytes], per: Per, meta: Mapping[str, Any]) -> None:
+    def __init__(self, stream: IO[bytes], per: str, meta: Mapping[str, Any], layout: Layout = BUILT) -> None:
         pq = require("pyarrow.parquet", "writing parquet")
         self._pa = require("pyarrow", "writing parquet")
-        text = json.dumps({"format": FORMAT, "per": per} | dict(meta), sort_keys=True, ensure_ascii=False)
-        self.schema = arrow_schema().with_metadata({_META: text.encode()})
-        self.rows, self._stream = 0, stream
+        text = json.dumps({"format": layout.format, "per": per} | dict(meta), sort_keys=True, ensure_ascii=False)
+        self.schema = layout.schema().with_metadata({_META: text.encode()})
+        self.rows, self._stream, self._layout = 0, stream, layout
         self._waiting: list[Any] = []
         self._waiting_rows = self._waiting_bytes = 0
-        self._last: str | None = None
+        self._last: object = None
+        lean = _leaves(self.schema, without=layout.bulky)
         self._writer: Any = pq.ParquetWriter(
             stream,
             self.schema,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=True if per == "question" else _leaves(self.schema, without=BULKY),
+            compression=dict.fromkeys(lean, "zstd") | dict.fromkeys(layout.bulky, "none") if layout.stored else "zstd",
+            compression_level=dict.fromkeys(lean, 3) if layout.stored else 3,
+            use_dictionary=True if per == "question" else lean,
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
-            write_statistics=_STATISTICS,
+            write_statistics=list(layout.statistics),
             data_page_version="1.0",
             version="2.6",
         )
@@ -72,11 +104,16 @@ class RowWriter:
             table = self._pa.Table.from_pylist(rows, schema=self.schema)
         except (self._pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             said = " ".join(str(error).split())
-            raise SdvlmError(f"rows do not fit the columns of built data: {said}") from error
-        images, sizes = table.column("image_id").to_pylist(), _bulk(table)
+            raise SdvlmError(f"rows do not fit the columns of {self._layout.maker}: {said}") from error
+        self.write_table(table)
+
+    def write_table(self, table: Any) -> None:
+        """Add the rows of an Arrow table of the layout's schema."""
+        layout = self._layout
+        images = [object()] * table.num_rows if layout.together is None else table.column(layout.together).to_pylist()
         start = 0
-        for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
-            full = self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= GROUP_BYTES
+        for index, (image, size) in enumerate(zip(images, _bulk(table, layout.bulky), strict=True)):
+            full = self._waiting_rows >= layout.group_rows or self._waiting_bytes >= layout.group_bytes
             if full and image != self._last:  # rows of one picture share a group, where it is stored once
                 self._waiting.append(table.slice(start, index - start))
                 start = index
@@ -103,8 +140,8 @@ class RowWriter:
         self._writer.close()
 
 
-def open_rows(path: Path) -> Any:
-    """A parquet file of built rows, open for reading (a ``pyarrow.parquet.ParquetFile``).
+def open_rows(path: Path, layout: Layout = BUILT) -> Any:
+    """A parquet file of rows, open for reading (a ``pyarrow.parquet.ParquetFile``).
 
     Raises:
         SdvlmError: it is missing, cut short, damaged, or of other columns.
@@ -118,23 +155,25 @@ def open_rows(path: Path) -> Any:
     except (pa.ArrowException, OSError, ValueError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise SdvlmError(f"{path}: is cut short, damaged or no parquet file: {said}; build it again") from error
-    if not schema.equals(arrow_schema(), check_metadata=False):
-        raise SdvlmError(f"{path}: has other columns than this version writes; build it again")
+    if not schema.equals(layout.schema(), check_metadata=False):
+        raise SdvlmError(f"{path}: has other columns than {layout.maker} writes in this version; build it again")
     return file
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """The JSON values that were written into a file of built rows.
+def read_meta(path: Path, layout: Layout = BUILT) -> dict[str, Any]:
+    """The JSON values that were written into a file of rows.
 
     Raises:
         SdvlmError: as :func:`open_rows`, or the file carries none.
     """
-    with open_rows(path) as file:
+    with open_rows(path, layout) as file:
         text = (file.schema_arrow.metadata or {}).get(_META, b"")
     try:
         meta = json.loads(text)
-        if meta["format"] != FORMAT:
-            raise SdvlmError(f"{path}: is of format {meta['format']!r}; this version reads {FORMAT!r}; build it again")
+        if meta["format"] != layout.format:
+            raise SdvlmError(
+                f"{path}: is of format {meta['format']!r}; this version reads {layout.format!r}; build it again"
+            )
     except SdvlmError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -143,7 +182,10 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def iter_tables(
-    path: Path, columns: Sequence[str] | None = None, images: Collection[str] | None = None
+    path: Path,
+    columns: Sequence[str] | None = None,
+    images: Collection[str] | None = None,
+    layout: Layout = BUILT,
 ) -> Iterator[Any]:
     """The row groups of a file as Arrow tables, one in memory at a time.
 
@@ -151,12 +193,13 @@ def iter_tables(
         path: of the file.
         columns: only these; None: all.
         images: only rows with these ``image_id``; row groups without any are not read.
+        layout: of the rows.
 
     Raises:
         SdvlmError: as :func:`open_rows`, or a row group is damaged.
     """
     pa = require("pyarrow", "reading parquet")
-    with open_rows(path) as file:
+    with open_rows(path, layout) as file:
         for index in range(file.metadata.num_row_groups):
             try:
                 if images is None:
@@ -172,10 +215,10 @@ def iter_tables(
                 raise SdvlmError(f"{path}: row group {index} is damaged: {said}; build it again") from error
 
 
-def _bulk(table: Any) -> list[int]:
-    """Bytes of picture and depth of each row."""
+def _bulk(table: Any, bulky: Sequence[str]) -> list[int]:
+    """Bytes of the bulky columns of each row."""
     compute = require("pyarrow.compute", "writing parquet")
-    sizes = [compute.fill_null(compute.binary_length(table.column(name)), 0).to_pylist() for name in BULKY]
+    sizes = [compute.fill_null(compute.binary_length(table.column(name)), 0).to_pylist() for name in bulky]
     return [sum(row) for row in zip(*sizes, strict=True)]
 
 

@@ -1,0 +1,1 @@
+"""``sdvlm pairs``: pictures into RGB-D pairs."""
