@@ -21,7 +21,8 @@ Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels of the depth map"""
 
 _UNKNOWN = "?"
-_GRID = re.compile(r"depth in metres, (\d+) x (\d+) cells from the top left, row by row: ([\d.? ;]+)")
+_CELL = r"(?:\?|\d+\.\d\d)"
+_GRID = re.compile(rf"depth in metres, (\d+) x (\d+) cells from the top left, row by row: ({_CELL}(?:;? {_CELL})*)")
 _OBJECTS = "distance from the camera: "
 _OBJECT = re.compile(r"(.+): (\?|\d+\.\d\d m)")
 
@@ -138,7 +139,4 @@ def _said(values: NDArray[np.float32]) -> str:
 
 
 def _read(word: str) -> float:
-    try:
-        return np.nan if word == _UNKNOWN else float(word)
-    except ValueError:
-        raise SdvlmError(f"'{word}' is no distance; a depth text holds numbers with two decimals and '?'") from None
+    return np.nan if word == _UNKNOWN else float(word)

@@ -31,15 +31,12 @@ PACK24_MAX_M = 65.535
 
 _PERCENTILES = (2, 98)
 
-# Degree-5 fit of the Turbo colour map over 0..1, published with it (Mikhailov 2019, "Turbo, An Improved Rainbow
-# Colormap for Visualization"); constant term first.
-_TURBO = np.array(
-    [
-        [0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943],
-        [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604],
-        [0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973],
-    ]
+_TURBO_KNOTS = (
+    "30123b 4040a2 466be3 4294ff 28bceb 18ddc2 32f298 6dfe62 a4fc3c "
+    "cdec34 eecf3a fdac34 fb7e21 eb500e d02f05 a91601 7a0403"
 )
+"""every 16th colour and the last of the Turbo colour map, far to near (Mikhailov 2019, "Turbo, An Improved Rainbow
+Colormap for Visualization"); the colours between are interpolated, at most seven levels from the map's own"""
 
 
 def pack24(depth: DepthMap) -> Picture:
@@ -151,6 +148,8 @@ def _gray(near: NDArray[np.floating], depth: DepthMap) -> Picture:
 
 @lru_cache(maxsize=1)
 def _turbo_table() -> Picture:
-    """(256, 3) uint8, dark blue over green to dark red; none is black."""
-    powers = np.linspace(0.0, 1.0, 256)[:, None] ** np.arange(_TURBO.shape[1])
-    return np.asarray(np.round(255 * np.clip(powers @ _TURBO.T, 0, 1)), dtype=np.uint8)
+    """(256, 3) uint8, dark blue over green to dark red; all colours differ and none is black."""
+    knots = np.array([list(bytes.fromhex(one)) for one in _TURBO_KNOTS.split()])
+    at = np.minimum(16 * np.arange(len(knots)), 255)
+    channels = [np.round(np.interp(np.arange(256), at, knots[:, channel])) for channel in range(3)]
+    return np.stack(channels, axis=1).astype(np.uint8)
