@@ -20,7 +20,8 @@ from sdvlm.cli.main import main
 from sdvlm.data.schema import AnswerKind, TypedAnswer
 from sdvlm.eval.controls import ControlSample
 from sdvlm.eval.toy import Training, train_toy
-from sdvlm.fusion.build import FUSIONS, FusionConfig
+from sdvlm.fusion.build import FUSIONS
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models.prefix import Answer
 from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sdvlm.depth.estimator import load_estimator
     from sdvlm.depth.frame import load_rgbd
     from sdvlm.depth.io import read_depth, write_depth
-    from sdvlm.fusion.build import FusionConfig
+    from sdvlm.fusion.config import FusionConfig
     from sdvlm.models.prefix import answer_questions
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
@@ -50,7 +50,7 @@ _HOME = {
     "SdvlmError": "types",
     "DepthProcessor": "models.processor",
     "DepthVLM": "models.wrapper",
-    "FusionConfig": "fusion.build",
+    "FusionConfig": "fusion.config",
     "answer_questions": "models.prefix",
     "ask": "answering",
     "load_model": "answering",

@@ -6,7 +6,8 @@ import torch
 
 from sdvlm.eval.token_controls import identity, locality
 from sdvlm.eval.toy import CELLS, draw, packed_grid, tiny_llava
-from sdvlm.fusion.build import FUSIONS, FusionConfig, build_fusion
+from sdvlm.fusion.build import FUSIONS, build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.geometry.transform import center_crop, letterbox, resize
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import SdvlmError

@@ -20,7 +20,8 @@ from sdvlm.eval.toy import (
     with_new_depth,
 )
 from sdvlm.eval.toy_frames import BOXES, ToyAnswerer, control_samples
-from sdvlm.fusion.build import FUSIONS, FusionConfig
+from sdvlm.fusion.build import FUSIONS
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.types import DepthKind, DepthMap, SdvlmError
 

@@ -1,16 +1,18 @@
-"""The contract of every fusion there is, found by walking ``FUSIONS``; and the config a checkpoint carries."""
+"""The contract of every fusion of pooled depth, found by walking ``FUSIONS``; and the config a checkpoint carries."""
 
 import math
 
 import pytest
 import torch
 
-from sdvlm.fusion.build import FUSIONS, FusionConfig, build_fusion
+from sdvlm.fusion.build import FUSIONS, build_fusion
+from sdvlm.fusion.config import PLACES, READS_PIXELS, FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.types import SdvlmError
 
-PRESETS = sorted({*FUSIONS, "sdvlm", "sdvlm_official"})
-STARTS_AT_ZERO = sorted(set(FUSIONS) - {"dpe", "rope"})
+POOLED = {name for name in FUSIONS if PLACES[name] == "tokens"} - READS_PIXELS
+PRESETS = sorted({*POOLED, "sdvlm", "sdvlm_official"})
+STARTS_AT_ZERO = sorted(POOLED - {"dpe", "rope"})
 HIDDEN = 16
 
 
@@ -107,7 +109,11 @@ def test_the_papers_fusion_has_no_parameters_and_the_gated_one_has_one_a_channel
     assert count["gated"] == HIDDEN
 
 
-@pytest.mark.parametrize("name", PRESETS)
+def test_every_place_has_a_builder_and_every_builder_a_place():
+    assert set(FUSIONS) == set(PLACES)
+
+
+@pytest.mark.parametrize("name", sorted({*FUSIONS, *PRESETS}))
 def test_a_config_comes_back_from_its_dict(name):
     config = FusionConfig.preset(name)
     assert FusionConfig.from_dict(config.to_dict()) == config
@@ -133,6 +139,11 @@ def test_weights_of_a_trained_fusion_load_strictly_into_one_built_from_its_confi
         ({"pooling": "median"}, "no fusion pooling 'median'; choose one of boxes, unpadded"),
         ({"sine_dtype": "bfloat16"}, "no fusion sine_dtype 'bfloat16'; choose one of float32, float16"),
         ({"name": "pointmap", "pooling": "unpadded"}, "'pointmap' needs the points of token boxes"),
+        ({"name": "depth_image", "renderer": "jet"}, "no fusion renderer 'jet'; choose one of pack24"),
+        ({"name": "depth_prompt", "prompt": "poem"}, "no fusion prompt 'poem'; choose one of grid, objects"),
+        ({"name": "depth_token", "bins": 0}, "bins must be a positive number"),
+        ({"name": "concat"}, "'concat' reads pixels: say which channels"),
+        ({"name": "dpe", "channels": {"coordinate": "log_metric"}}, "'dpe' reads no pixels: leave channels"),
     ],
 )
 def test_settings_no_fusion_can_be_built_from_are_refused(settings, message):

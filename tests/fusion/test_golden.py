@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdvlm.fusion.build import FusionConfig, build_fusion
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.coordinate import coordinate
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.types import DepthMap

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sdvlm.fusion.build import FusionConfig, build_fusion
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.coordinate import coordinate
 from sdvlm.fusion.learned import DepthMLP, PointMapMLP
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdvlm.fusion.build import FusionConfig, build_fusion
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.coordinate import coordinate
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.pool_unpadded import pool_missing, pool_unpadded

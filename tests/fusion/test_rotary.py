@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdvlm.fusion.build import FusionConfig, build_fusion
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.rotary import RotateByDepth
 from sdvlm.types import SdvlmError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import SdvlmError

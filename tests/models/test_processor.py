@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers import Trainer, TrainingArguments
 
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.models.collate import DepthCollator
 from sdvlm.models.grid import token_boxes

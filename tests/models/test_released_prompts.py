@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sdvlm.depth.estimator import DepthEstimate
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models.collate import DepthCollator
 from sdvlm.models.prefix import answer_prompts, answer_questions
 from sdvlm.models.processor import DepthProcessor

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments
 
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import CHANNELS, DepthGrid
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.models.grid import token_boxes

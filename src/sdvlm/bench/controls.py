@@ -15,7 +15,8 @@ from sdvlm.eval.token_controls import identity, locality
 from sdvlm.eval.toy import TASKS, Depth, Training, accuracy, draw, packed_grid, score_model, tiny_llava, train_toy
 from sdvlm.eval.toy import with_new_depth as new_depth
 from sdvlm.eval.toy_frames import ToyAnswerer, control_samples
-from sdvlm.fusion.build import FUSIONS, FusionConfig, build_fusion
+from sdvlm.fusion.build import FUSIONS, build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.geometry.transform import letterbox
 from sdvlm.models.wrapper import DepthVLM
 

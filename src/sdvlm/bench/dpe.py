@@ -9,7 +9,8 @@ import torch
 
 from sdvlm.bench.random_llava import bench_frame, bench_questions, random_llava
 from sdvlm.bench.timing import alternate, ratio
-from sdvlm.fusion.build import FUSIONS, FusionConfig, build_fusion
+from sdvlm.fusion.build import FUSIONS, build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.pool import pool_depth
 

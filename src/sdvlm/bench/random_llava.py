@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.nano.config import NanoConfig, build_processor, build_vlm

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from sdvlm.eval.controls import ControlResult
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import CHANNELS, kind_code
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import Camera, DepthKind, SdvlmError

@@ -1,108 +1,25 @@
-"""The fusions there are, by name, and the config a checkpoint carries."""
+"""From a fusion's settings to its module.
+
+A module's ``forward(tokens (T, D), grid of T)`` gives (T, D): image tokens to take the place of those given, or, where
+its place is ``picture``, tokens to stand behind them. What reads pixels first turns them into depth tokens
+(``encode``), which come third. ``adapter`` acts inside the tower and has no forward; ``depth_image`` and
+``depth_prompt`` act on the prompt alone and have no module.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from torch import nn
 
 from sdvlm.fusion.add import AddDepthCode
-from sdvlm.fusion.coordinate import accepted_kinds
+from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.depth_token import DepthTokens
 from sdvlm.fusion.learned import DepthMLP, PointMapMLP
 from sdvlm.fusion.rotary import RotateByDepth
-from sdvlm.fusion.sinusoid import SINE_DTYPES
-from sdvlm.types import DepthKind, SdvlmError
+from sdvlm.types import SdvlmError
 
-__all__ = ["FUSIONS", "POOLINGS", "FusionConfig", "build_fusion"]
-
-POOLINGS = ("boxes", "unpadded")
-"""over the token boxes (``fusion.pool``), or over the picture without its padding (``fusion.pool_unpadded``)"""
-
-
-@dataclass(frozen=True)
-class FusionConfig:
-    """How depth enters the image tokens.
-
-    Raises:
-        SdvlmError: an unknown fusion, coordinate, pooling or dtype, a number no code can be made with, or settings
-            that exclude each other.
-    """
-
-    name: str = "gated"
-    """a key of ``FUSIONS``"""
-    coordinate: str = "log_metric"
-    """a key of ``fusion.coordinate.COORDINATES``; the point map has its own and ignores this"""
-    scale: float = 30.0
-    """multiplies the coordinate before the sines"""
-    base: float = 100.0
-    """slowest wavelength of the sine code over its fastest"""
-    relative_norm: float | None = None
-    """size of the code as a share of the tokens' mean norm; None: as it is"""
-    code_dim: int = 64
-    """width of the sine code of the learned fusions"""
-    width: int = 256
-    """hidden width of the learned fusions"""
-    pooling: str = "boxes"
-    """one of ``POOLINGS``: what a token's depth is the mean of"""
-    sine_dtype: str = "float32"
-    """one of ``fusion.sinusoid.SINE_DTYPES``; float16 gives ``dpe`` the rounding of a half-precision SD-VLM run"""
-
-    def __post_init__(self) -> None:
-        if self.name not in FUSIONS:
-            raise SdvlmError(f"no fusion '{self.name}'; choose one of {', '.join(FUSIONS)}")
-        for setting, value, known in (
-            ("pooling", self.pooling, POOLINGS),
-            ("sine_dtype", self.sine_dtype, SINE_DTYPES),
-        ):
-            if value not in known:
-                raise SdvlmError(f"no fusion {setting} '{value}'; choose one of {', '.join(known)}")
-        if self.name == "pointmap" and self.pooling != "boxes":
-            raise SdvlmError("the fusion 'pointmap' needs the points of token boxes; use the pooling 'boxes'")
-        accepted_kinds(self.coordinate)
-        positive = {"scale": self.scale, "width": self.width, "code_dim": self.code_dim, "base": self.base}
-        if self.relative_norm is not None:
-            positive["relative_norm"] = self.relative_norm
-        for name, number in positive.items():
-            if not 0 < number < math.inf:
-                raise SdvlmError(f"the fusion setting {name} must be a positive number; got {number}")
-        if self.code_dim % 2:
-            raise SdvlmError(f"the fusion setting code_dim must be even; got {self.code_dim}")
-
-    @classmethod
-    def preset(cls, name: str) -> FusionConfig:
-        """The recommended settings of a fusion, or one of the released SD-VLM's.
-
-        ``sdvlm_official`` gives the released encoding number for number, pooling included; ``sdvlm`` is the same code
-        over token boxes, which puts each depth where the token looks; ``rope`` is the rotary variant that the released
-        code has and does not use, over token boxes.
-        """
-        if name in ("sdvlm", "sdvlm_official"):
-            pooling = "boxes" if name == "sdvlm" else "unpadded"
-            return cls("dpe", coordinate="sdvlm_compat", scale=1.0, base=10_000.0, pooling=pooling)
-        if name == "rope":
-            return cls(name, coordinate="sdvlm_compat", scale=100.0, base=10_000.0)
-        shares = {"dpe": 0.3, "gated": 1.0, "mlp": 1.0, "pointmap": 1.0}
-        return cls(name, relative_norm=shares.get(name), code_dim=32 if name == "pointmap" else 64)
-
-    @property
-    def kinds(self) -> frozenset[DepthKind]:
-        """The depth kinds this fusion takes."""
-        return accepted_kinds("log_metric" if self.name == "pointmap" else self.coordinate)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for ``config.json``."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> FusionConfig:
-        """Inverse of :meth:`to_dict`; refuses fields it does not know."""
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise SdvlmError(f"unknown fusion settings {', '.join(unknown)}; this checkpoint is newer than this sdvlm")
-        return cls(**values)
+__all__ = ["FUSIONS", "build_fusion"]
 
 
 def _add(config: FusionConfig, hidden_size: int, gated: bool) -> nn.Module:
@@ -110,28 +27,69 @@ def _add(config: FusionConfig, hidden_size: int, gated: bool) -> nn.Module:
     return AddDepthCode(hidden_size, config.coordinate, *sizes, gated, config.sine_dtype)
 
 
-def _rope(config: FusionConfig, hidden_size: int) -> nn.Module:
+def _rope(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
     return RotateByDepth(hidden_size, config.coordinate, config.scale, config.base)
 
 
-def _mlp(config: FusionConfig, hidden_size: int) -> nn.Module:
+def _mlp(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
     sizes = (config.code_dim, config.width, config.relative_norm)
     return DepthMLP(hidden_size, config.coordinate, config.scale, config.base, *sizes)
 
 
-def _pointmap(config: FusionConfig, hidden_size: int) -> nn.Module:
+def _pointmap(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
     return PointMapMLP(hidden_size, config.scale, config.base, config.code_dim, config.width, config.relative_norm)
 
 
-FUSIONS: dict[str, Callable[[FusionConfig, int], nn.Module]] = {
-    "dpe": lambda config, hidden_size: _add(config, hidden_size, gated=False),
-    "gated": lambda config, hidden_size: _add(config, hidden_size, gated=True),
+def _encoder_add(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
+    from sdvlm.fusion.encoder_tokens import AddEncoded  # which needs transformers, as a tower does
+
+    return AddEncoded(hidden_size, *_seen_by(config, host), config.relative_norm)
+
+
+def _concat(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
+    from sdvlm.fusion.encoder_tokens import ConcatEncoded
+
+    return ConcatEncoded(*_seen_by(config, host))
+
+
+def _adapter(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
+    from sdvlm.fusion.adapter import SideAdapter
+
+    return SideAdapter(*_seen_by(config, host), stages=config.stages)
+
+
+def _seen_by(config: FusionConfig, host: nn.Module | None) -> tuple[nn.Module, int]:
+    """The host model and how many planes of a depth map the fusion sees."""
+    channels = config.depth_channels
+    if host is None or channels is None:
+        raise SdvlmError(f"the fusion '{config.name}' is made from a vision tower; build it with DepthVLM.from_vlm")
+    return host, channels.count
+
+
+FUSIONS: dict[str, Callable[[FusionConfig, int, nn.Module | None], nn.Module | None]] = {
+    "dpe": lambda config, hidden_size, host: _add(config, hidden_size, gated=False),
+    "gated": lambda config, hidden_size, host: _add(config, hidden_size, gated=True),
     "mlp": _mlp,
     "pointmap": _pointmap,
     "rope": _rope,
+    "encoder_add": _encoder_add,
+    "concat": _concat,
+    "depth_token": lambda config, hidden_size, host: DepthTokens(hidden_size, config.bins),
+    "depth_image": lambda config, hidden_size, host: None,
+    "adapter": _adapter,
+    "depth_prompt": lambda config, hidden_size, host: None,
 }
 
 
-def build_fusion(config: FusionConfig, hidden_size: int) -> nn.Module:
-    """The module for a config: ``forward(tokens (T, D), grid: DepthGrid of T) -> (T, D)``."""
-    return FUSIONS[config.name](config, hidden_size)
+def build_fusion(config: FusionConfig, hidden_size: int, host: nn.Module | None = None) -> nn.Module | None:
+    """The module for a config; None where the prompt alone carries depth.
+
+    Args:
+        config: which fusion.
+        hidden_size: D of the image tokens.
+        host: the vision-language model without its head, for fusions made from its vision tower.
+
+    Raises:
+        SdvlmError: the fusion needs a host and there is none, or the host's tower is of no known build.
+    """
+    return FUSIONS[config.name](config, hidden_size, host)

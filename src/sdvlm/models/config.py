@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.types import SdvlmError
 
 __all__ = ["CONVERSATIONS", "DepthVLMConfig"]

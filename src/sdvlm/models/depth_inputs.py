@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.fusion.pool_unpadded import pool_unpadded
@@ -16,7 +16,7 @@ from sdvlm.models.grid import TokenGrid
 from sdvlm.models.pictures import per_picture
 from sdvlm.types import Camera, DepthMap, SdvlmError
 
-__all__ = ["pack_depth", "rows_and_columns"]
+__all__ = ["checked_depth", "pack_depth", "rows_and_columns"]
 
 Size = tuple[int, int]
 
@@ -37,6 +37,27 @@ def pack_depth(
     Raises:
         SdvlmError: counts or sizes disagree, or depth is of a kind the fusion does not take.
     """
+    maps, cameras = checked_depth(fusion, sizes, depth, camera)
+    if all(one is None for one in maps):
+        return None
+    unpadded = fusion is not None and fusion.pooling == "unpadded"
+    grids = [
+        pool_unpadded(one, *rows_and_columns(grid, size))
+        if unpadded
+        else pool_depth(one, grid.boxes(size), size, seen_by)
+        for size, one, seen_by in zip(sizes, maps, cameras, strict=True)
+    ]
+    return DepthGrid.concatenate(grids).pack()
+
+
+def checked_depth(
+    fusion: FusionConfig | None, sizes: Sequence[Size], depth: Any, camera: Any = None
+) -> tuple[list[DepthMap | None], list[Camera | None]]:
+    """Depth and camera of each picture, None where there is none. Arguments as :func:`pack_depth`.
+
+    Raises:
+        SdvlmError: counts or sizes disagree, or depth is of a kind the fusion does not take.
+    """
     maps = per_picture(depth, len(sizes), "depth maps", DepthMap)
     cameras = per_picture(camera, len(sizes), "cameras", Camera)
     unpadded = fusion is not None and fusion.pooling == "unpadded"
@@ -46,15 +67,7 @@ def pack_depth(
                 (w, h), (want_w, want_h) = part.size, size
                 raise SdvlmError(f"{what} of picture {index} is for {w}x{h} pixels, the picture is {want_w}x{want_h}")
         _check_kind(fusion, index, one)
-    if all(one is None for one in maps):
-        return None
-    grids = [
-        pool_unpadded(one, *rows_and_columns(grid, size))
-        if unpadded
-        else pool_depth(one, grid.boxes(size), size, seen_by)
-        for size, one, seen_by in zip(sizes, maps, cameras, strict=True)
-    ]
-    return DepthGrid.concatenate(grids).pack()
+    return maps, cameras
 
 
 def rows_and_columns(grid: TokenGrid, size: Size) -> tuple[int, int]:

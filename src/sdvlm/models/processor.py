@@ -18,6 +18,7 @@ from sdvlm.models import checkpoint
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.models.conversation import Conversation, Prompt, as_batch, pictures_in
 from sdvlm.models.depth_inputs import pack_depth
+from sdvlm.models.depth_placing import DepthPlacer
 from sdvlm.models.families import load_processor
 from sdvlm.models.grid import TokenGrid
 from sdvlm.models.llama_tokens import keep_legacy
@@ -37,10 +38,9 @@ class DepthBatch(BatchFeature):
     """Model inputs. ``to(device, dtype)`` casts pixels but leaves metres in float32."""
 
     def to(self, *args: Any, **kwargs: Any) -> DepthBatch:
-        depth = self.get("depth_grid")
+        depth = {name: self[name] for name in ("depth_grid", "depth_pixels") if name in self}
         super().to(*args, **kwargs)
-        if depth is not None:
-            self["depth_grid"] = depth.to(device=self["input_ids"].device)
+        self.update({name: value.to(device=self["input_ids"].device) for name, value in depth.items()})
         return self
 
 
@@ -67,8 +67,7 @@ class DepthProcessor:
             if config.conversation is None
             else ReleasedPrompts(processor, config.conversation)
         )
-        self._vlm_config: Any = config.vlm_config
-        self._grid: TokenGrid | None = None
+        self.placer = DepthPlacer(self.fusion, self.prompts, processor, config.vlm_config)
         self._estimator = estimator
 
     @classmethod
@@ -85,9 +84,7 @@ class DepthProcessor:
     @property
     def grid(self) -> TokenGrid:
         """Which pixels each image token looks at; made when depth first asks for it."""
-        if self._grid is None:
-            self._grid = TokenGrid(self._vlm_config, self.processor.image_processor)
-        return self._grid
+        return self.placer.grid
 
     @property
     def estimator(self) -> Any:
@@ -138,6 +135,7 @@ class DepthProcessor:
         depth: Any = None,
         camera: Any = None,
         *,
+        objects: Any = None,
         text: str | list[str] | None = None,
         labels: bool = False,
         padding_side: str | None = None,
@@ -153,6 +151,7 @@ class DepthProcessor:
             depth: None, or for each picture a ``DepthMap`` of its size (of any size where the fusion pools over the
                 un-padded picture) or None. ``depth_grid`` is in the batch only where at least one picture has depth.
             camera: None, or for each picture a ``Camera`` of its size or None.
+            objects: for ``depth_prompt`` that writes the depths of objects: for each picture a list of (name, box).
             text: prompts with image marks, in place of ``messages``; taken as they are.
             labels: add ``labels``: the tokens of the assistant's answers, -100 elsewhere.
             padding_side: left to generate, right to train, unless said.
@@ -174,11 +173,12 @@ class DepthProcessor:
             prompts = [Prompt(one) for one in ([text] if isinstance(text, str) else text or [])]
         pictures = [picture_of(image) for image in flat(images)]
         self._check_marks(prompts, pictures)
-        batch = DepthBatch(
-            self.prompts.batch(prompts, pictures, padding_side or ("right" if labels else "left"), labels)
-        )
+        shown = self.placer.checked(pictures, depth, camera, objects)
+        worded, seen = self.placer.worded(prompts, shown), self.placer.pictures(shown)
+        batch = DepthBatch(self.prompts.batch(worded, seen, padding_side or ("right" if labels else "left"), labels))
         self._check_length(int(batch["attention_mask"].sum(dim=1).max()), max_length)
-        return self._with_depth(batch, pictures, depth, camera)
+        self.placer.complete(batch, shown)
+        return batch
 
     def depth_grid(self, sizes: Sequence[tuple[int, int]], depth: Any, camera: Any = None) -> Tensor | None:
         """(T, C) packed depth of the tokens of pictures of the given (width, height): ``depth_inputs.pack_depth``."""
@@ -197,7 +197,7 @@ class DepthProcessor:
         return self.encode_prompts(texts, [frame.image], [frame.depth if depth is None else depth], [frame.camera])
 
     def encode_prompts(
-        self, texts: Sequence[str], images: Any = None, depth: Any = None, camera: Any = None
+        self, texts: Sequence[str], images: Any = None, depth: Any = None, camera: Any = None, objects: Any = None
     ) -> tuple[DepthBatch, list[list[int]]]:
         """Prompts about the same pictures: inputs for the first, pictures and depth included, and token ids of each.
 
@@ -205,7 +205,7 @@ class DepthProcessor:
 
         Args:
             texts: prompts, each with one image mark a picture.
-            images, depth, camera: as a call takes them, for one prompt.
+            images, depth, camera, objects: as a call takes them, for one prompt.
 
         Raises:
             SdvlmError: as a call.
@@ -213,11 +213,15 @@ class DepthProcessor:
         pictures = [picture_of(image) for image in flat(images)]
         for text in texts:
             self._check_marks([Prompt(text)], pictures)
-        made, token_ids = self.prompts.many(texts, pictures)
+        shown = self.placer.checked(pictures, depth, camera, objects)
+        worded = self.placer.worded_alike([Prompt(text) for text in texts], shown)
+        made, token_ids = self.prompts.many([prompt.text for prompt in worded], self.placer.pictures(shown))
         if not all(token_ids):
             raise SdvlmError("a prompt without a token cannot be answered; say something in it")
         self._check_length(max(len(ids) for ids in token_ids), None)
-        return self._with_depth(DepthBatch(made), pictures, depth, camera), token_ids
+        batch = DepthBatch(made)
+        self.placer.complete(batch, shown)
+        return batch, token_ids
 
     def with_prompt(self, batch: DepthBatch, token_ids: list[int]) -> DepthBatch:
         """The inputs of another prompt about the pictures of ``batch``, a batch of one."""
@@ -257,13 +261,6 @@ class DepthProcessor:
         own = None if config.estimator is None else partial(load_own_depth, folder_or_id, config.estimator)
         return cls(load_processor(folder_or_id), config, own)
 
-    def _with_depth(self, batch: DepthBatch, pictures: list[Image.Image], depth: Any, camera: Any) -> DepthBatch:
-        packed = self.depth_grid([picture.size for picture in pictures], depth, camera) if pictures else None
-        if packed is not None:
-            self._check_count(batch, len(packed))
-            batch["depth_grid"] = packed
-        return batch
-
     def _check_marks(self, prompts: list[Prompt], pictures: list[Image.Image]) -> None:
         marks = sum(prompt.text.count(self.processor.image_token) for prompt in prompts)
         if marks != len(pictures):
@@ -275,12 +272,4 @@ class DepthProcessor:
             raise SdvlmError(
                 f"a prompt of {longest} tokens exceeds the limit of {limit}; it is not cut, as that would cut image "
                 "tokens: shorten it, use smaller pictures or raise max_length"
-            )
-
-    def _check_count(self, batch: DepthBatch, depth_tokens: int) -> None:
-        found = int((batch["input_ids"] == self.processor.image_token_id).sum())
-        if found != depth_tokens:
-            raise SdvlmError(
-                f"the processor placed {found} image tokens but the pictures have {depth_tokens} token boxes; "
-                "processor and model config do not belong together (patch size, select strategy)"
             )

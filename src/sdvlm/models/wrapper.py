@@ -1,38 +1,44 @@
 """``DepthVLM``: any Hugging Face vision-language model with a sense of depth.
 
 Depth enters between the model's own ``get_image_features`` and its own ``forward``, through ``mm_encoder_outputs``
-(transformers >= 5.20). Nothing inside the model is copied, patched or hooked; without depth the model is called as if
-the wrapper were not there.
+(transformers >= 5.20): see ``models.seam``. Without depth the model is called as if the wrapper were not there.
 """
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from sdvlm.fusion.build import FusionConfig, build_fusion
-from sdvlm.fusion.depth_grid import DepthGrid
-from sdvlm.models import checkpoint
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import FusionConfig
+from sdvlm.models import checkpoint, seam
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.types import SdvlmError
 
+if TYPE_CHECKING:
+    from sdvlm.fusion.encoder import DepthEncoder
+
 __all__ = ["DepthVLM", "DepthVLMConfig"]
 
+ENCODED = ("encoder_add", "concat")
+"""fusions with a depth encoder, which may be a pre-trained one"""
 _GRID_INPUT, _TYPE_INPUT = "image_grid_thw", "mm_token_type_ids"
 
 
 class DepthVLM(PreTrainedModel, GenerationMixin):
     """A vision-language model and a fusion, composed.
 
-    ``vlm`` is the untouched Hugging Face model, ``fusion`` the module that adds depth to its image tokens (or None).
-    Works under ``transformers.Trainer`` and ``peft.get_peft_model``; module paths start with ``vlm.`` or ``fusion.``.
+    ``vlm`` is the untouched Hugging Face model, ``fusion`` the module that brings depth to its image tokens; None where
+    there is no fusion, or where depth enters by the prompt alone. Works under ``transformers.Trainer`` and
+    ``peft.get_peft_model``; module paths start with ``vlm.`` or ``fusion.``.
 
     Args:
         config: what to build. Weights are random; see :meth:`from_vlm` and :meth:`from_pretrained`.
@@ -52,7 +58,9 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         config.vlm_config = self.vlm.config
         hidden_size = config.get_text_config().hidden_size
         settings = config.fusion_settings
-        self.fusion: nn.Module | None = None if settings is None else build_fusion(settings, hidden_size)
+        self.fusion: nn.Module | None = (
+            None if settings is None else build_fusion(settings, hidden_size, self.vlm.base_model)
+        )
         if hasattr(self.vlm, "accepts_loss_kwargs"):
             self.accepts_loss_kwargs = self.vlm.accepts_loss_kwargs
         self.post_init()
@@ -63,6 +71,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         vlm: PreTrainedModel | str | PathLike[str],
         fusion: FusionConfig | str | None = "gated",
         dtype: torch.dtype | str | None = None,
+        depth_encoder: DepthEncoder | str | PathLike[str] | None = None,
         **load: Any,
     ) -> DepthVLM:
         """Give a vision-language model a fusion with fresh weights.
@@ -71,6 +80,8 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
             vlm: a loaded model (taken, not copied), a folder or a hub id.
             fusion: settings, the name of a preset (``FusionConfig.preset``), or None for no fusion.
             dtype: of the loaded weights; the checkpoint's own if None.
+            depth_encoder: a pre-trained one, or its folder, for fusions made with an encoder; None: the model's own
+                tower, reading depth.
             load: further arguments of ``AutoModelForImageTextToText.from_pretrained``: device_map, revision, ...
 
         Raises:
@@ -88,9 +99,21 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
                     "a vision-language model of transformers >= 5.20 is wanted"
                 )
         settings = FusionConfig.preset(fusion) if isinstance(fusion, str) else fusion
+        encoder: Any = None
+        if depth_encoder is not None:
+            from sdvlm.fusion.encoder import DepthEncoder
+
+            if settings is None or settings.name not in ENCODED:
+                raise SdvlmError(f"only the fusions {' and '.join(ENCODED)} have a depth encoder; leave it out")
+            encoder = depth_encoder
+            if isinstance(depth_encoder, str | PathLike):
+                encoder = DepthEncoder.from_pretrained(depth_encoder)
+            settings = replace(settings, channels=encoder.channels.to_dict())
         config = DepthVLMConfig(fusion=None if settings is None else settings.to_dict())
         config.vlm_config = vlm.config  # afterwards: a config made around another resets its attention implementation
         model = cls(config, vlm=vlm)
+        if encoder is not None:
+            model.fusion.load_encoder(encoder)  # type: ignore[operator, union-attr]
         if model.fusion is not None:
             model.fusion.to(device=vlm.device, dtype=vlm.dtype)
         model.train(vlm.training)
@@ -111,6 +134,8 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         image_sizes: Tensor | None = None,
         mm_token_type_ids: Tensor | None = None,
         depth_grid: Tensor | None = None,
+        depth_pixels: Tensor | None = None,
+        depth_pictures: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -119,6 +144,8 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         Args:
             depth_grid: (T, C) float32, ``DepthGrid.pack`` for all image tokens of the batch in order; None is the
                 wrapped model, bit for bit.
+            depth_pixels: the depth maps as the vision tower reads them, for fusions that do.
+            depth_pictures: (P,) bool, picture slots of the prompts that are for depth, where the fusion fills such.
             kwargs: and the named ones: handed to the wrapped model.
 
         Raises:
@@ -134,23 +161,34 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
             "labels": labels,
         }
         inputs = kwargs | {name: value for name, value in named.items() if value is not None}
-        return self.vlm(**self.seam(inputs, depth_grid))
+        return self.vlm(**self.seam(inputs, depth_grid, depth_pixels, depth_pictures))
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
-        self, inputs: Tensor | None = None, depth_grid: Tensor | None = None, **kwargs: Any
+        self,
+        inputs: Tensor | None = None,
+        depth_grid: Tensor | None = None,
+        depth_pixels: Tensor | None = None,
+        depth_pictures: Tensor | None = None,
+        **kwargs: Any,
     ) -> Any:
-        """The wrapped model's ``generate``, with depth. Arguments as there; see :meth:`forward` for ``depth_grid``."""
+        """The wrapped model's ``generate``, with depth. Arguments as there; for those of depth see :meth:`forward`."""
         if inputs is not None:
             kwargs["input_ids"] = inputs
-        return self.vlm.generate(**self.seam(kwargs, depth_grid))
+        return self.vlm.generate(**self.seam(kwargs, depth_grid, depth_pixels, depth_pictures))
 
-    def seam(self, inputs: dict[str, Any], depth_grid: Tensor | None) -> dict[str, Any]:
+    def seam(
+        self,
+        inputs: dict[str, Any],
+        depth_grid: Tensor | None,
+        depth_pixels: Tensor | None = None,
+        depth_pictures: Tensor | None = None,
+    ) -> dict[str, Any]:
         """The wrapped model's inputs with pixels and depth replaced by fused image features.
 
         Args:
             inputs: of the wrapped model.
-            depth_grid: see :meth:`forward`. None returns ``inputs`` as they are.
+            depth_grid, depth_pixels, depth_pictures: see :meth:`forward`. Without a grid ``inputs`` stay as they are.
 
         Raises:
             SdvlmError: see :meth:`forward`.
@@ -158,39 +196,31 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         self._check_positions(inputs)
         if depth_grid is None:
             return inputs
-        if self.fusion is None:
-            raise SdvlmError("this model has no fusion, so it cannot take depth; make one with DepthVLM.from_vlm(...)")
+        fusion, settings = self._fusion()
         if inputs.get("pixel_values") is None:
             raise SdvlmError("got depth without pixel_values; give the pictures the depth belongs to")
-        encode = self.vlm.base_model.get_image_features
-        wanted = [name for name in inspect.signature(encode).parameters if inputs.get(name) is not None]
-        features = encode(**{name: inputs[name] for name in wanted}, return_dict=True)
-        rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
-        return rest | {"mm_encoder_outputs": {"image": self.fuse(features, depth_grid)}}
+        depth = seam.DepthInputs(depth_grid, depth_pixels, depth_pictures)
+        return seam.fused_inputs(self.vlm, fusion, settings, inputs, depth)
 
     def fuse(self, features: ModelOutput, depth_grid: Tensor) -> ModelOutput:
-        """Depth into the output of ``get_image_features``: a new output of the same class, all other fields kept.
+        """Depth into the output of ``get_image_features``, for fusions of pooled depth: ``seam.fuse``."""
+        fusion, settings = self._fusion()
+        return seam.fuse(self.vlm.base_model, fusion, settings, features, seam.DepthInputs(depth_grid))
 
-        Only ``pooler_output`` takes depth; deeper feature levels (deep stack), where there are any, stay as they are.
+    def _fusion(self) -> tuple[nn.Module, FusionConfig]:
+        """The fusion and its settings.
+
+        Raises:
+            SdvlmError: there is none that takes depth here.
         """
-        assert self.fusion is not None
-        if depth_grid.dtype != torch.float32:
+        settings = self.config.fusion_settings
+        if settings is None:
+            raise SdvlmError("this model has no fusion, so it cannot take depth; make one with DepthVLM.from_vlm(...)")
+        if self.fusion is None:
             raise SdvlmError(
-                f"the depth grid is {depth_grid.dtype} but must stay float32, or metres get lost; "
-                "move the batch with .to(device) and cast the model instead"
+                f"the fusion '{settings.name}' puts depth into the prompt, so the model takes no depth_grid"
             )
-        pictures = features["pooler_output"]
-        lengths = [len(tokens) for tokens in pictures]
-        tokens = torch.cat(list(pictures))  # [T, D]
-        repeats = torch.tensor(lengths, device=tokens.device)
-        index = torch.arange(len(lengths), device=tokens.device).repeat_interleave(repeats, output_size=len(tokens))
-        grid = DepthGrid.unpack(depth_grid.to(tokens.device), index)
-        fused: Any = self.fusion(tokens, grid).split(lengths)
-        if isinstance(pictures, Tensor):
-            fused = torch.stack(fused)
-        elif isinstance(pictures, list):
-            fused = list(fused)
-        return type(features)(**{**features, "pooler_output": fused})
+        return self.fusion, settings
 
     def _check_positions(self, inputs: dict[str, Any]) -> None:
         """Without its image grid and token types a three-axis model silently uses wrong positions (5.23): refuse."""

@@ -15,7 +15,7 @@ from transformers import DepthAnythingForDepthEstimation, GenerationConfig, Llav
 
 from sdvlm.depth.hf import HFDepthEstimator
 from sdvlm.depth.positions import follow_offset
-from sdvlm.fusion.build import FusionConfig
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models.checkpoint import HUB
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.models.official.depth_network import depth_preprocessing

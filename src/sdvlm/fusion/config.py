@@ -1,0 +1,162 @@
+"""How depth enters a model: the settings a checkpoint carries, and what each fusion needs and where it acts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from sdvlm.fusion.coordinate import accepted_kinds
+
+from sdvlm.fusion.depth_channels import DepthChannels
+from sdvlm.fusion.renderers import RENDERERS, renderer_kinds
+from sdvlm.fusion.sinusoid import SINE_DTYPES
+from sdvlm.types import DepthKind, SdvlmError
+
+__all__ = ["PLACES", "POOLINGS", "PROMPTS", "READS_PIXELS", "FusionConfig", "Place"]
+
+Place = Literal["tokens", "picture", "tower", "text"]
+"""where depth enters: in the image tokens, as a picture behind the picture, inside the vision tower, in the prompt"""
+
+PLACES: dict[str, Place] = {
+    "dpe": "tokens",
+    "gated": "tokens",
+    "mlp": "tokens",
+    "pointmap": "tokens",
+    "rope": "tokens",
+    "encoder_add": "tokens",
+    "concat": "picture",
+    "depth_token": "picture",
+    "depth_image": "picture",
+    "adapter": "tower",
+    "depth_prompt": "text",
+}
+"""every fusion there is, and its place"""
+READS_PIXELS = frozenset({"encoder_add", "concat", "adapter"})
+"""fusions that see the depth map at the tower's own resolution; the others see what is pooled over each token"""
+POOLINGS = ("boxes", "unpadded")
+"""over the token boxes (``fusion.pool``), or over the picture without its padding (``fusion.pool_unpadded``)"""
+PROMPTS = ("grid", "objects")
+"""what ``depth_prompt`` writes: the median of each cell of a grid, or of each object the caller names"""
+
+_NUMBERS = ("scale", "width", "code_dim", "base", "bins", "prompt_rows", "prompt_columns", "stages")
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How depth enters the model.
+
+    Raises:
+        SdvlmError: an unknown fusion, coordinate, pooling, dtype, renderer or prompt, a number no code can be made
+            with, or settings that exclude each other.
+    """
+
+    name: str = "gated"
+    """a key of ``PLACES``"""
+    coordinate: str = "log_metric"
+    """a key of ``fusion.coordinate.COORDINATES``; the point map and what reads pixels have their own and ignore this"""
+    scale: float = 30.0
+    """multiplies the coordinate before the sines"""
+    base: float = 100.0
+    """slowest wavelength of the sine code over its fastest"""
+    relative_norm: float | None = None
+    """size of the code as a share of the tokens' mean norm; None: as it is"""
+    code_dim: int = 64
+    """width of the sine code of the learned fusions"""
+    width: int = 256
+    """hidden width of the learned fusions"""
+    pooling: str = "boxes"
+    """one of ``POOLINGS``: what a token's depth is the mean of"""
+    sine_dtype: str = "float32"
+    """one of ``fusion.sinusoid.SINE_DTYPES``; float16 gives ``dpe`` the rounding of a half-precision SD-VLM run"""
+    channels: dict[str, Any] | None = None
+    """``DepthChannels.to_dict()``: what ``encoder_add``, ``concat`` and ``adapter`` see of a depth map"""
+    bins: int = 128
+    """depths that ``depth_token`` has a learned token for"""
+    renderer: str = "log_gray"
+    """a key of ``fusion.renderers.RENDERERS``: how ``depth_image`` draws a depth map"""
+    prompt: str = "grid"
+    """one of ``PROMPTS``"""
+    prompt_rows: int = 4
+    """rows of the grid that ``depth_prompt`` writes"""
+    prompt_columns: int = 4
+    """columns of it"""
+    stages: int = 4
+    """places in the tower where ``adapter`` reads and writes"""
+
+    def __post_init__(self) -> None:
+        for setting, value, known in (
+            ("", self.name, PLACES),
+            ("pooling ", self.pooling, POOLINGS),
+            ("sine_dtype ", self.sine_dtype, SINE_DTYPES),
+            ("renderer ", self.renderer, RENDERERS),
+            ("prompt ", self.prompt, PROMPTS),
+        ):
+            if value not in known:
+                raise SdvlmError(f"no fusion {setting}'{value}'; choose one of {', '.join(known)}")
+        if self.name == "pointmap" and self.pooling != "boxes":
+            raise SdvlmError("the fusion 'pointmap' needs the points of token boxes; use the pooling 'boxes'")
+        accepted_kinds(self.coordinate)
+        if (self.channels is None) == (self.name in READS_PIXELS):
+            asked = "reads pixels: say which channels" if self.channels is None else "reads no pixels: leave channels"
+            raise SdvlmError(f"the fusion '{self.name}' {asked} (FusionConfig.preset does)")
+        positive = {name: getattr(self, name) for name in _NUMBERS}
+        if self.relative_norm is not None:
+            positive["relative_norm"] = self.relative_norm
+        for name, number in positive.items():
+            if not 0 < number < math.inf:
+                raise SdvlmError(f"the fusion setting {name} must be a positive number; got {number}")
+        if self.code_dim % 2:
+            raise SdvlmError(f"the fusion setting code_dim must be even; got {self.code_dim}")
+        if self.channels is not None:
+            DepthChannels.from_dict(self.channels)
+
+    @classmethod
+    def preset(cls, name: str) -> FusionConfig:
+        """The recommended settings of a fusion, or one of the released SD-VLM's.
+
+        ``sdvlm_official`` gives the released encoding number for number, pooling included; ``sdvlm`` is the same code
+        over token boxes, which puts each depth where the token looks; ``rope`` is the rotary variant that the released
+        code has and does not use, over token boxes.
+        """
+        if name in ("sdvlm", "sdvlm_official"):
+            pooling = "boxes" if name == "sdvlm" else "unpadded"
+            return cls("dpe", coordinate="sdvlm_compat", scale=1.0, base=10_000.0, pooling=pooling)
+        if name == "rope":
+            return cls(name, coordinate="sdvlm_compat", scale=100.0, base=10_000.0)
+        shares = {"dpe": 0.3, "gated": 1.0, "mlp": 1.0, "pointmap": 1.0, "encoder_add": 1.0}
+        channels = DepthChannels().to_dict() if name in READS_PIXELS else None
+        return cls(name, relative_norm=shares.get(name), code_dim=32 if name == "pointmap" else 64, channels=channels)
+
+    @property
+    def place(self) -> Place:
+        """Where depth enters."""
+        return PLACES[self.name]
+
+    @property
+    def depth_channels(self) -> DepthChannels | None:
+        """What the fusion sees of a depth map at full resolution; None: it reads no pixels."""
+        return None if self.channels is None else DepthChannels.from_dict(self.channels)
+
+    @property
+    def kinds(self) -> frozenset[DepthKind]:
+        """The depth kinds this fusion takes."""
+        channels = self.depth_channels
+        if channels is not None:
+            return channels.kinds
+        if self.name == "depth_image":
+            return renderer_kinds(self.renderer)
+        metric = self.name in ("pointmap", "depth_prompt")
+        return accepted_kinds("log_metric" if metric else self.coordinate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for ``config.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FusionConfig:
+        """Inverse of :meth:`to_dict`; refuses fields it does not know."""
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise SdvlmError(f"unknown fusion settings {', '.join(unknown)}; this checkpoint is newer than this sdvlm")
+        return cls(**values)

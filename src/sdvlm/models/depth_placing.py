@@ -1,0 +1,223 @@
+"""What a processor does so that a fusion gets its depth: words and pictures in the prompt, tensors in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.depth_text import grid_text, object_text
+from sdvlm.fusion.pixel_layout import lay_out
+from sdvlm.fusion.renderers import render_depth
+from sdvlm.models.conversation import Prompt
+from sdvlm.models.depth_inputs import checked_depth, pack_depth
+from sdvlm.models.depth_prompts import ImageMarks
+from sdvlm.models.grid import TokenGrid
+from sdvlm.models.seam import without_depth_slots
+from sdvlm.types import Camera, DepthMap, SdvlmError
+
+__all__ = ["DepthPlacer", "Shown"]
+
+Objects = Sequence[tuple[str, tuple[float, float, float, float]]]
+"""names and boxes (left, top, right, bottom in pixels) of things in a picture"""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Pictures of a batch with what is known of them. One entry a picture in each list.
+
+    Args:
+        pictures: in RGB.
+        depth: map or None, of the picture's size where the fusion does not pool over the un-padded picture.
+        camera: for its size, or None.
+        objects: what ``depth_prompt`` names; None: nothing.
+    """
+
+    pictures: list[Image.Image]
+    depth: list[DepthMap | None]
+    camera: list[Camera | None]
+    objects: list[Objects | None]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) of each."""
+        return [picture.size for picture in self.pictures]
+
+    @property
+    def has_depth(self) -> list[bool]:
+        """Pictures of which any depth is known."""
+        return [one is not None and bool(one.valid.any()) for one in self.depth]
+
+
+class DepthPlacer:
+    """Prompts and batches with depth, as one model's fusion wants it.
+
+    Args:
+        fusion: settings; None: the model takes no depth.
+        prompts: ``TemplatePrompts`` or ``ReleasedPrompts`` of the model.
+        processor: the Hugging Face processor.
+        vlm_config: of the vision-language model.
+    """
+
+    def __init__(self, fusion: FusionConfig | None, prompts: Any, processor: Any, vlm_config: Any) -> None:
+        self.fusion, self._prompts, self._processor, self._vlm_config = fusion, prompts, processor, vlm_config
+
+    @cached_property
+    def grid(self) -> TokenGrid:
+        """Which pixels each image token looks at; made when depth first asks for it.
+
+        Raises:
+            SdvlmError: the model's family is not known.
+        """
+        return TokenGrid(self._vlm_config, self._processor.image_processor)
+
+    @cached_property
+    def marks(self) -> ImageMarks:
+        """How the model's prompts write pictures."""
+        return ImageMarks.of(self._prompts, self._processor.image_token)
+
+    def checked(self, pictures: list[Image.Image], depth: Any, camera: Any, objects: Any) -> Shown:
+        """Pictures with their depth, if it is of sizes and kinds the fusion takes.
+
+        Raises:
+            SdvlmError: see ``depth_inputs.checked_depth``; or there are other objects than the fusion wants.
+        """
+        maps, cameras = checked_depth(self.fusion, [picture.size for picture in pictures], depth, camera)
+        named: list[Any] = [None] * len(pictures) if objects is None else list(objects)
+        if len(named) != len(pictures):
+            raise SdvlmError(f"got objects for {len(named)} pictures, of which there are {len(pictures)}")
+        wanted = self.fusion is not None and self.fusion.name == "depth_prompt" and self.fusion.prompt == "objects"
+        if objects is not None and not wanted:
+            raise SdvlmError("objects are for the fusion depth_prompt with prompt='objects'; leave them out")
+        return Shown(pictures, maps, cameras, named)
+
+    def worded(self, prompts: Sequence[Prompt], shown: Shown) -> list[Prompt]:
+        """Prompts with room for depth. The pictures belong to the prompts' marks in order."""
+        values = self._insertions(shown)
+        if values is None:
+            return list(prompts)
+        out, taken = [], 0
+        for prompt in prompts:
+            mine = values[taken : (taken := taken + prompt.text.count(self.marks.mark))]
+            out.append(self._with(prompt, mine))
+        return out
+
+    def worded_alike(self, prompts: Sequence[Prompt], shown: Shown) -> list[Prompt]:
+        """The same for prompts that are each about all the pictures."""
+        values = self._insertions(shown)
+        return list(prompts) if values is None else [self._with(prompt, values) for prompt in prompts]
+
+    def pictures(self, shown: Shown) -> list[Image.Image]:
+        """What the Hugging Face processor is to see: a picture for every slot."""
+        if not self._has_slots:
+            return shown.pictures
+        drawn = self._rendered if self.fusion is not None and self.fusion.name == "depth_image" else _same
+        out: list[Image.Image] = []
+        for picture, depth, has in zip(shown.pictures, shown.depth, shown.has_depth, strict=True):
+            out += [picture] + ([drawn(picture, depth)] if has else [])
+        return out
+
+    def complete(self, batch: dict[str, Any], shown: Shown) -> None:
+        """Put into a batch what the model is to get of depth; nothing where no picture has any.
+
+        Raises:
+            SdvlmError: processor and model do not place the same number of tokens.
+        """
+        fusion = self.fusion
+        if fusion is None or fusion.name in ("depth_image", "depth_prompt") or all(d is None for d in shown.depth):
+            return
+        packed = pack_depth(fusion, self.grid, shown.sizes, shown.depth, shown.camera)
+        assert packed is not None
+        slots = self._slots(shown)
+        self._check_count(batch, packed, shown, any(slots))
+        batch["depth_grid"] = packed
+        if fusion.channels is not None:
+            batch["depth_pixels"] = self._planes(shown)
+        if self._has_slots:
+            batch["depth_pictures"] = torch.tensor(slots)
+            if any(slots):
+                batch["pixel_values"] = without_depth_slots(batch, slots)
+
+    @property
+    def _has_slots(self) -> bool:
+        return self.fusion is not None and self.fusion.place == "picture"
+
+    def _slots(self, shown: Shown) -> list[bool]:
+        """For every picture slot, whether it is a depth picture's."""
+        if not self._has_slots:
+            return [False] * len(shown.pictures)
+        return [one for has in shown.has_depth for one in ([False, True] if has else [False])]
+
+    def _insertions(self, shown: Shown) -> list[Any] | None:
+        """What each picture brings into its prompt; None: nothing at all."""
+        if self.fusion is None or not any(shown.has_depth):
+            return None
+        if self._has_slots:
+            return shown.has_depth
+        if self.fusion.place != "text":
+            return None
+        return [self._text(d, o) for d, o in zip(shown.depth, shown.objects, strict=True)]
+
+    def _with(self, prompt: Prompt, values: list[Any]) -> Prompt:
+        return self.marks.with_pictures(prompt, values) if self._has_slots else self.marks.with_texts(prompt, values)
+
+    def _text(self, depth: DepthMap | None, objects: Objects | None) -> str | None:
+        assert self.fusion is not None
+        if depth is None or not depth.valid.any():
+            return None
+        if self.fusion.prompt == "grid":
+            return grid_text(depth, self.fusion.prompt_rows, self.fusion.prompt_columns)
+        return object_text(depth, objects) if objects else None
+
+    def _rendered(self, picture: Image.Image, depth: DepthMap | None) -> Image.Image:
+        """The depth map drawn at the size the tower sees, so that no resize mixes its depths.
+
+        Raises:
+            SdvlmError: the processor would resize it all the same.
+        """
+        assert self.fusion is not None
+        assert depth is not None
+        steps = self.grid.transform(picture.size)
+        again = self.grid.transform(steps.target_size)
+        if again.target_size != steps.target_size or again.scale != (1.0, 1.0) or again.offset != (0.0, 0.0):
+            raise SdvlmError(
+                f"the image processor resizes pictures of the size {steps.target_size} that it makes itself, so a drawn "
+                "depth map would be mixed; choose another fusion"
+            )
+        return Image.fromarray(render_depth(steps.depth(depth), self.fusion.renderer))
+
+    def _planes(self, shown: Shown) -> Tensor:
+        """The depth maps of all pictures as the tower reads them."""
+        channels = self.fusion.depth_channels if self.fusion is not None else None
+        assert channels is not None
+        planes = []
+        for size, depth, camera in zip(shown.sizes, shown.depth, shown.camera, strict=True):
+            steps = self.grid.transform(size)
+            seen = None if depth is None else steps.depth(depth)
+            lens = None if camera is None else steps.camera(camera)
+            planes.append(torch.from_numpy(channels.planes(seen, lens, size=steps.target_size)))
+        pixels: Tensor = lay_out(planes, self._vlm_config.vision_config)["pixel_values"]
+        return pixels
+
+    def _check_count(self, batch: dict[str, Any], packed: Tensor, shown: Shown, doubled: bool) -> None:
+        found = int((batch["input_ids"] == self._processor.image_token_id).sum())
+        wanted = len(packed)
+        if doubled:
+            lengths = [len(self.grid.boxes(size)) for size in shown.sizes]
+            wanted += sum(n for n, has in zip(lengths, shown.has_depth, strict=True) if has)
+        if found != wanted:
+            raise SdvlmError(
+                f"the processor placed {found} image tokens but the pictures have {wanted} token boxes; "
+                "processor and model config do not belong together (patch size, select strategy)"
+            )
+
+
+def _same(picture: Image.Image, depth: DepthMap | None) -> Image.Image:
+    """A stand-in: it makes the processor count the tokens of a depth picture, and is not looked at."""
+    return picture

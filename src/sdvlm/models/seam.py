@@ -1,0 +1,171 @@
+"""Where depth enters a model: between its own ``get_image_features`` and its own ``forward``.
+
+``mm_encoder_outputs`` (transformers >= 5.20) takes the image tokens back. Here they are fetched, changed or given
+company, and handed over. Nothing inside the model is copied or patched; a side adapter is hooked into the vision tower
+while the tokens are fetched, and only then.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils.generic import ModelOutput
+
+from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.types import SdvlmError
+
+__all__ = ["DepthInputs", "fuse", "fused_inputs", "without_depth_slots"]
+
+_GRID, _PIXELS = "image_grid_thw", "pixel_values"
+_PER_PICTURE = (_GRID, "image_sizes")
+"""inputs with one row a picture, beside pixels"""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthInputs:
+    """The depth of a batch. P picture slots in the order of the prompts, of which some are taken by depth pictures.
+
+    Args:
+        grid: (T, C) float32 packed depth grid of the image tokens of all pictures, depth pictures left out.
+        pixels: planes of the depth maps of the same pictures, laid out as the tower reads them; None: not needed.
+        pictures: (P,) bool, True for a slot that holds depth tokens; None: there is none.
+    """
+
+    grid: Tensor
+    pixels: Tensor | None = None
+    pictures: Tensor | None = None
+
+
+def fused_inputs(
+    vlm: Any, fusion: Any, config: FusionConfig, inputs: dict[str, Any], depth: DepthInputs
+) -> dict[str, Any]:
+    """The model's inputs with pixels replaced by its own image features, depth in them.
+
+    Args:
+        vlm: the vision-language model.
+        fusion: its fusion module.
+        config: of the fusion.
+        inputs: of ``vlm``: ``pixel_values`` of the pictures without depth pictures, other inputs of all slots.
+        depth: of the pictures.
+
+    Raises:
+        SdvlmError: depth and pictures do not belong together.
+    """
+    host = vlm.base_model
+    own = _own_pictures(inputs, depth.pictures)
+    wanted = inspect.signature(host.get_image_features).parameters
+    shown = {name: value for name, value in own.items() if name in wanted}
+    seen = None
+    if depth.pixels is not None:
+        seen = shown | {_PIXELS: depth.pixels.to(device=vlm.device, dtype=vlm.dtype)}
+    elif hasattr(fusion, "encode") or config.place == "tower":
+        raise SdvlmError(f"the fusion '{config.name}' reads depth_pixels; pass on all the processor made")
+    with _inside(fusion, config, host, seen):
+        features = host.get_image_features(**shown, return_dict=True)
+    fused = fuse(host, fusion, config, features, depth, seen)
+    return {name: value for name, value in inputs.items() if name != _PIXELS} | {"mm_encoder_outputs": {"image": fused}}
+
+
+def fuse(
+    host: Any,
+    fusion: Any,
+    config: FusionConfig,
+    features: ModelOutput,
+    depth: DepthInputs,
+    seen: dict[str, Any] | None = None,
+) -> ModelOutput:
+    """Depth into the output of ``get_image_features``: a new output of the same class, all other fields kept.
+
+    Only ``pooler_output`` takes depth; deeper feature levels (deep stack), where there are any, stay as they are.
+
+    Args:
+        host: the model without its head.
+        fusion, config, depth: as :func:`fused_inputs`.
+        features: of the pictures, depth pictures left out.
+        seen: the inputs of ``get_image_features`` with depth for pixels, for fusions that read pixels.
+    """
+    if depth.grid.dtype != torch.float32:
+        raise SdvlmError(
+            f"the depth grid is {depth.grid.dtype} but must stay float32, or metres get lost; "
+            "move the batch with .to(device) and cast the model instead"
+        )
+    pictures = features["pooler_output"]
+    lengths = [len(tokens) for tokens in pictures]
+    tokens = torch.cat(list(pictures))  # [T, D]
+    grid = DepthGrid.unpack(depth.grid.to(tokens.device), _image_index(lengths, tokens.device))
+    if config.place == "tower":
+        return features
+    given = (fusion.encode(host, seen),) if config.channels is not None else ()
+    made = fusion(tokens, grid, *given).split(lengths)
+    fused: Any = made
+    if config.place == "picture":
+        fused = _behind(features, pictures, made, depth.pictures)
+    elif isinstance(pictures, Tensor):
+        fused = torch.stack(made)
+    if isinstance(pictures, list):
+        fused = list(fused)
+    return type(features)(**{**features, "pooler_output": fused})
+
+
+def without_depth_slots(batch: dict[str, Any], depth_pictures: list[bool]) -> Tensor:
+    """The pixels of a batch made for all slots, without those of depth pictures, which have no pixels of their own."""
+    keep = ~torch.tensor(depth_pictures)
+    pixels: Tensor = batch[_PIXELS]
+    if _GRID in batch:
+        parts = pixels.split(batch[_GRID].prod(dim=-1).tolist())
+        return torch.cat([part for part, kept in zip(parts, keep.tolist(), strict=True) if kept])
+    return pixels[keep]
+
+
+def _own_pictures(inputs: dict[str, Any], depth_pictures: Tensor | None) -> dict[str, Any]:
+    """The inputs with rows of depth pictures left out."""
+    present = {name: value for name, value in inputs.items() if value is not None}
+    if depth_pictures is None:
+        return present
+    return present | {name: present[name][~depth_pictures] for name in _PER_PICTURE if name in present}
+
+
+def _image_index(lengths: list[int], device: torch.device) -> Tensor:
+    """(T,) long: the picture of each token."""
+    repeats = torch.tensor(lengths, device=device)
+    return torch.arange(len(lengths), device=device).repeat_interleave(repeats, output_size=sum(lengths))
+
+
+def _inside(fusion: Any, config: FusionConfig, host: Any, seen: dict[str, Any] | None) -> AbstractContextManager[Any]:
+    """The side adapter at work in the tower; nothing for other fusions."""
+    if config.place != "tower":
+        return nullcontext()
+    assert seen is not None
+    return fusion.inside(host, seen, _has_depth(seen))  # type: ignore[no-any-return]
+
+
+def _has_depth(seen: dict[str, Any]) -> Tensor:
+    """(P,) bool: pictures with any depth; the planes of the others are zero throughout."""
+    pixels = seen[_PIXELS]
+    parts = pixels.split(seen[_GRID].prod(dim=-1).tolist()) if _GRID in seen else pixels
+    return torch.stack([part.any() for part in parts])
+
+
+def _behind(features: ModelOutput, pictures: Any, made: Any, depth_pictures: Tensor | None) -> tuple[Tensor, ...]:
+    """Image tokens and depth tokens in the order of the slots."""
+    if depth_pictures is None:
+        raise SdvlmError(
+            "this fusion puts depth behind each picture, and the batch has no room for it: no depth_pictures"
+        )
+    if getattr(features, "deepstack_features", None) is not None:
+        raise SdvlmError(
+            f"{type(features).__name__} has deeper feature levels, where a depth picture would have none; "
+            "choose a fusion that adds to the image tokens"
+        )
+    slots: list[Tensor] = []
+    own = -1
+    for is_depth in depth_pictures.tolist():
+        own += not is_depth
+        slots.append(made[own] if is_depth else pictures[own])
+    return tuple(slots)
