@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from sdvlm.fusion.coordinate import accepted_kinds
-
 from sdvlm.fusion.depth_channels import DepthChannels
 from sdvlm.fusion.renderers import RENDERERS, renderer_kinds
 from sdvlm.fusion.sinusoid import SINE_DTYPES

@@ -7,16 +7,18 @@ place and of the same width, whatever the family.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from sdvlm.fusion.add import mean_norm
 from sdvlm.fusion.depth_grid import DepthGrid
-from sdvlm.fusion.encoder import DepthEncoder
 from sdvlm.fusion.vision_half import VisionHalf
 from sdvlm.types import SdvlmError
+
+if TYPE_CHECKING:
+    from sdvlm.fusion.encoder import DepthEncoder
 
 __all__ = ["AddEncoded", "ConcatEncoded"]
 
@@ -26,15 +28,15 @@ class _Encoded(nn.Module):
 
     def __init__(self, host: nn.Module, channels: int) -> None:
         super().__init__()
-        self.half = VisionHalf(host, channels)
+        self.vision = VisionHalf(host, channels)
 
     def encode(self, host: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """(T, D) depth tokens of all pictures. ``inputs``: of the host's ``get_image_features``, depth for pixels."""
-        return torch.cat(list(self.half(host, inputs)))
+        return torch.cat(list(self.vision(host, inputs)))
 
     def load_encoder(self, encoder: DepthEncoder) -> None:
         """Take a pre-trained encoder's tower; the projector stays the host's."""
-        self.half.load_tower(encoder)
+        self.vision.load_tower(encoder)
 
 
 class ConcatEncoded(_Encoded):

@@ -187,8 +187,8 @@ class DepthPlacer:
         again = self.grid.transform(steps.target_size)
         if again.target_size != steps.target_size or again.scale != (1.0, 1.0) or again.offset != (0.0, 0.0):
             raise SdvlmError(
-                f"the image processor resizes pictures of the size {steps.target_size} that it makes itself, so a drawn "
-                "depth map would be mixed; choose another fusion"
+                f"the image processor resizes even pictures of its own size {steps.target_size}, so a drawn depth map "
+                "would be mixed; choose another fusion"
             )
         return Image.fromarray(render_depth(steps.depth(depth), self.fusion.renderer))
 
