@@ -6,9 +6,7 @@ So workers need no shared file system, a part is whole or not there, and the res
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +21,7 @@ from sdvlm.data.build_scene import Namer, Reasoner, Rejection, build_scene
 from sdvlm.data.manifest import Manifest, add_counts
 from sdvlm.data.nouns import clean_label
 from sdvlm.data.shards import assemble, write_part
+from sdvlm.data.splits import place_of, room_of
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.engine import EngineConfig, run_jobs
 from sdvlm.scenes.reader import SceneReader
@@ -154,17 +153,7 @@ def build_part(job: _Job) -> bytes:
 
 def split_of(scene_id: str, config: BuildConfig) -> str:
     """ "train" or "test", by a hash of the room: ScanNet's ``scene0000_00`` and ``scene0000_01`` are one room."""
-    return "test" if _place(scene_id, config) < config.test_share else "train"
-
-
-def _place(scene_id: str, config: BuildConfig) -> float:
-    """Where a scene's room stands between 0 and 1, for ever: more scenes change nothing about it."""
-    digest = hashlib.blake2b(f"{config.seed}\0{_room(scene_id)}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") / 2**64
-
-
-def _room(scene_id: str) -> str:
-    return re.sub(r"^(scene\d{4})_\d{2}$", r"\1", scene_id)
+    return "test" if place_of(scene_id, config.seed) < config.test_share else "train"
 
 
 def _splits(metas: Mapping[str, Mapping[str, Any]], config: BuildConfig) -> dict[str, str]:
@@ -173,9 +162,9 @@ def _splits(metas: Mapping[str, Mapping[str, Any]], config: BuildConfig) -> dict
     asking = [one for one, meta in metas.items() if meta["held"]["questions"]]
     official = any(meta["split"] for meta in metas.values())
     held_out = "test" in {splits[one] for one in asking}
-    if config.test_share and not official and not held_out and len({_room(one) for one in asking}) > 1:
-        first = _room(min(asking, key=lambda one: _place(one, config)))
-        splits |= {one: "test" for one in metas if _room(one) == first}
+    if config.test_share and not official and not held_out and len({room_of(one) for one in asking}) > 1:
+        first = room_of(min(asking, key=lambda one: place_of(one, config.seed)))
+        splits |= {one: "test" for one in metas if room_of(one) == first}
     return splits
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sdvlm.data.manifest import MANIFEST, Manifest, check_shards, read_manifest
-from sdvlm.data.shards import read_part_meta
+from sdvlm.data.parquet import BUILT, Layout, read_meta
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.types import SdvlmError
 
@@ -30,7 +30,7 @@ _NOTE = "settings.txt"
 _GOING = ".parts-done"
 
 
-def finished(out: Path, stamp: str) -> Manifest | None:
+def finished(out: Path, stamp: str, layout: Layout = BUILT) -> Manifest | None:
     """The manifest of data that is whole and complete; None where there is work to do.
 
     Raises:
@@ -38,7 +38,7 @@ def finished(out: Path, stamp: str) -> Manifest | None:
     """
     if not (out / MANIFEST).is_file() or (out / PARTS).is_dir():
         return None
-    manifest = read_manifest(out)
+    manifest = read_manifest(out, layout.format, layout.maker)
     if manifest.settings.get("stamp") != stamp:
         raise SdvlmError(f"{out} holds data of other settings or scenes; use them, or give another folder")
     shutil.rmtree(out / _GOING, ignore_errors=True)
@@ -48,7 +48,7 @@ def finished(out: Path, stamp: str) -> Manifest | None:
     return None if faults else manifest
 
 
-def claim(out: Path, stamp: str) -> Path:
+def claim(out: Path, stamp: str, layout: Layout = BUILT) -> Path:
     """Make the folder of parts for these settings, or go on in the one that is there.
 
     Raises:
@@ -63,7 +63,7 @@ def claim(out: Path, stamp: str) -> Path:
     if parts.is_dir() and any(not one.name.startswith(f".{_NOTE}") for one in parts.iterdir()):
         raise SdvlmError(f"{parts} holds files that no build of these settings made; give another folder")
     if not (out / MANIFEST).is_file() and any((out / "data").glob("*.parquet")):
-        raise SdvlmError(f"{out / 'data'} holds data that sdvlm build did not write; give another folder")
+        raise SdvlmError(f"{out / 'data'} holds data that {layout.maker} did not write; give another folder")
     with atomic_file(note) as stream:
         stream.write(stamp.encode())
     return parts
@@ -84,14 +84,14 @@ def part_path(parts: Path, scene_id: str) -> Path:
     return parts / f"{scene_id if as_it_is else f'{plain[:100]}-{digest_of(scene_id)}'}.parquet"
 
 
-def whole_parts(parts: Path, scene_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+def whole_parts(parts: Path, scene_ids: Iterable[str], layout: Layout = BUILT) -> dict[str, dict[str, Any]]:
     """What the parts that can be read say of their scenes; those cut short are as if they were not there."""
     found = {}
     for scene_id in scene_ids:
         path = part_path(parts, scene_id)
         try:
             if path.is_file():
-                found[scene_id] = read_part_meta(path)
+                found[scene_id] = read_meta(path, layout)
         except SdvlmError:
             continue
     return found

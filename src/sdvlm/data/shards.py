@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, get_args
 
 import sdvlm
 from sdvlm.data.columns import Per, Row, rows_of, split_row, with_questions
-from sdvlm.data.manifest import MANIFEST, Manifest, Shard, add_counts, hash_file
+from sdvlm.data.manifest import MANIFEST, Manifest, add_counts
 from sdvlm.data.parquet import RowWriter, iter_tables, read_meta
 from sdvlm.data.record import FrameRecord
+from sdvlm.data.shard_files import SHARD_NAMES, ShardFiles, Staged, publish
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.extras import require
 from sdvlm.types import SdvlmError
@@ -27,7 +27,6 @@ __all__ = ["ROWS_OF_SPLIT", "assemble", "read_part_meta", "write_part"]
 ROWS_OF_SPLIT: dict[str, Per] = {"train": "picture", "test": "question"}
 """what a row holds where nobody says otherwise, as MSMU is published; in other splits a picture"""
 _STAGE = ".assembling"
-_SHARDS = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].parquet"
 
 
 def write_part(path: Path, records: Iterable[FrameRecord], meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -105,26 +104,27 @@ def assemble(
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     homes = _Homes()
-    staged: dict[str, list[_Staged]] = {}
+    staged: dict[str, list[Staged]] = {}
     counts: dict[str, dict[str, Any]] = {}
     for split, paths in by_split.items():
         wanted = set(only[split]) if only is not None and split in only else None
-        with _Splitter(stage, split, kinds[split], rows_per_shard, bytes_per_shard) as splitter:
+        with ShardFiles(stage, split, kinds[split], rows_per_shard, bytes_per_shard) as files_of_split:
+            splitter = _Splitter(files_of_split)
             for path in paths:
                 _copy(path, splitter, wanted, homes)
         if wanted:
             image, number = sorted(wanted)[0]
             raise SdvlmError(f"{len(wanted)} wanted questions of {split!r} are in no part, such as {image} {number}")
-        staged[split] = splitter.done
+        staged[split] = files_of_split.done
         built = add_counts(read_part_meta(path).get("counts", {}) for path in paths)
         counts[split] = built | {"scenes": len(paths)} | splitter.held
     if not any(staged.values()):
         raise SdvlmError(f"{out}: the {sum(map(len, by_split.values()))} parts hold no question; nothing to write")
     (out / MANIFEST).unlink(missing_ok=True)  # unfinished from here on
     data.mkdir(exist_ok=True)
-    for stale in data.glob(f"*{_SHARDS}"):
+    for stale in data.glob(f"*{SHARD_NAMES}"):
         stale.unlink()
-    files = tuple(shard for split, done in staged.items() for shard in _publish(done, data, split))
+    files = tuple(shard for split, done in staged.items() for shard in publish(done, data, split))
     stage.rmdir()
     versions = {"sdvlm": sdvlm.__version__, "pyarrow": str(require("pyarrow").__version__)}
     manifest = Manifest(
@@ -132,10 +132,6 @@ def assemble(
     )
     manifest.write(out)
     return manifest
-
-
-_Staged = tuple[Path, int]
-"""a shard under a temporary name, and its rows"""
 
 
 class _Homes:
@@ -158,56 +154,24 @@ class _Homes:
 
 
 class _Splitter:
-    """Rows of one split, spread over shards under temporary names."""
+    """Pictures of one split, as the rows of its shards, and what was in them."""
 
-    def __init__(self, stage: Path, split: str, per: Per, max_rows: int | None, max_bytes: int) -> None:
-        self.split, self.per, self.done = split, per, list[_Staged]()
-        self._stage, self._max_rows, self._max_bytes = stage, max_rows, max_bytes
-        self._writer: RowWriter | None = None
-        self._pictures, self._types = 0, Counter[str]()
+    def __init__(self, files: ShardFiles) -> None:
+        self.files, self._pictures, self._types = files, 0, Counter[str]()
 
     @property
     def held(self) -> dict[str, Any]:
         """What was written: rows, pictures, questions, and questions by type."""
-        rows = sum(rows for _, rows in self.done)
         questions = {"questions": self._types.total(), "types": dict(sorted(self._types.items()))}
-        return {"rows": rows, "pictures": self._pictures} | questions
+        return {"rows": self.files.rows, "pictures": self._pictures} | questions
 
     def add(self, picture: Row) -> None:
         """A picture with at least one question, as one row or one row a question."""
         self._pictures += 1
         self._types.update(question["type"] for question in picture["questions"])
-        single = split_row(picture, reasoning=self.split == "train") if self.per == "question" else [picture]
-        for row in single:
-            writer = self._writer or self._open()
-            writer.write([row])
-            if writer.rows == self._max_rows or writer.bytes >= self._max_bytes:
-                self._close()
-
-    def _path(self) -> Path:
-        return self._stage / f"{self.split}-{len(self.done):05d}"
-
-    def _open(self) -> RowWriter:
-        self._stream = self._path().open("wb")
-        self._writer = RowWriter(self._stream, self.per, {"split": self.split})
-        return self._writer
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            with self._stream, self._writer:
-                pass
-            self.done.append((self._path(), self._writer.rows))
-            self._writer = None
-
-    def __enter__(self) -> _Splitter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self._close()
-        elif self._writer is not None:
-            with self._stream:
-                self._writer.__exit__(kind, error, at)
+        training = self.files.split == "train"
+        for row in split_row(picture, reasoning=training) if self.files.per == "question" else [picture]:
+            self.files.write([row])
 
 
 def _sorted_parts(parts: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
@@ -223,7 +187,7 @@ def _sorted_parts(parts: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
 def _copy(path: Path, splitter: _Splitter, wanted: set[tuple[str, int]] | None, homes: _Homes) -> None:
     """The rows of a part into the shards; wanted questions are taken out of ``wanted`` as they are met."""
     for table in iter_tables(path):
-        homes.enter(table, splitter.split, path)
+        homes.enter(table, splitter.files.split, path)
         for index in range(table.num_rows):
             picture: Row = table.slice(index, 1).to_pylist()[0]
             if wanted is not None:
@@ -240,12 +204,3 @@ def _chosen(picture: Row, wanted: set[tuple[str, int]]) -> Row:
             wanted.remove((image, number))
             kept.append(question)
     return with_questions(picture, kept)
-
-
-def _publish(staged: list[_Staged], data: Path, split: str) -> Iterator[Shard]:
-    """Move finished shards under their names, now that it is known how many there are."""
-    for index, (path, rows) in enumerate(staged):
-        final = data / f"{split}-{index:05d}-of-{len(staged):05d}.parquet"
-        shard = Shard(f"{data.name}/{final.name}", split, rows, path.stat().st_size, hash_file(path))
-        path.replace(final)
-        yield shard
