@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdvlm.pairs.decode import DecodeConfig
-from sdvlm.types import Camera, DepthMap, SdvlmError
+from sdvlm.types import Camera, DepthMap
+
+if TYPE_CHECKING:
+    from sdvlm.pairs.source_reading import Reading
 
 __all__ = ["SOURCES", "Chunk", "PairSource", "RawPair", "Refusal", "open_source"]
 
 SOURCES = ("folder", "table", "webdataset", "frames")
-"""names of the sources, as `PairSource.name` and as ``layout`` of :func:`open_source`"""
+"""names of the sources"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,11 @@ class Chunk(Protocol):
         """Unique in the source, stable while the content is, and usable as a file name; sorts in the source's order."""
 
     def read(self) -> Iterator[RawPair | Refusal]:
-        """Each picture, decoded once, one in memory at a time; bad ones become refusals, nothing is raised."""
+        """Each picture, decoded once, one in memory at a time; bad ones become refusals.
+
+        Raises:
+            OSError: this machine fails (a full disk), which is no fault of a picture.
+        """
 
 
 class PairSource(Protocol):
@@ -92,18 +98,34 @@ class PairSource(Protocol):
 def open_source(
     source: str | Path,
     *,
-    layout: str | None = None,
-    decode: DecodeConfig | None = None,
+    column: str | None = None,
+    split: str | None = None,
+    reader: str | None = None,
+    depth_column: str | None = None,
+    scene: str | None = None,
+    config: str | None = None,
+    reading: Reading | None = None,
+    **reader_options: Any,
 ) -> PairSource:
     """The source that fits what the user named.
 
-    Raises:
-        SdvlmError: there is no such file or folder.
-    """
-    from sdvlm.pairs.source_folder import FolderSource
+    Args:
+        source: a parquet or tar file; a folder of parquet files, of tar files, of what ``datasets`` saved, of RGB-D
+            scenes, or of pictures, looked for in this order; or "owner/name" of a data set on the hub.
+        column: of the picture in a table, or extension of its member in a WebDataset; None: found.
+        split: only files of this split, by their names; None: all.
+        reader: one of `SOURCES` to read the source as, or of `sdvlm.scenes.reader.READERS` for RGB-D scenes; None: see
+            above.
+        depth_column: of sensor depth in a table, or extension of its member; None: there is none.
+        scene: column of the scene's name in a table; "folder": pictures of one folder show one scene; None: no scenes.
+        config: configuration of a data set on the hub, where it has several.
+        reading: which pictures are taken, and how their depth is read.
+        reader_options: of the reader of RGB-D scenes (``frame_step``).
 
-    if layout is not None and layout not in SOURCES:
-        raise SdvlmError(f"no layout '{layout}'; choose one of {', '.join(SOURCES)}")
-    if not Path(source).is_dir():
-        raise SdvlmError(f"{source} is not a folder; pass a folder of pictures")
-    return FolderSource(str(source), decode or DecodeConfig())
+    Raises:
+        SdvlmError: there is no such file, folder or data set, or it does not have what was named.
+    """
+    from sdvlm.pairs.source_open import Wanted, open_as
+
+    wanted = Wanted(column, split, depth_column, scene, config, reading)
+    return open_as(str(source), reader, wanted, reader_options)

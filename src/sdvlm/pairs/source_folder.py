@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sdvlm.data.msmu_picture import MAX_BYTES
-from sdvlm.pairs.decode import DecodeConfig, decode
 from sdvlm.pairs.source import RawPair, Refusal
+from sdvlm.pairs.source_files import check_chunk_size, chunk_key, printable, read_file
+from sdvlm.pairs.source_reading import Reading
 from sdvlm.types import SdvlmError
 
 __all__ = ["PICTURE_SUFFIXES", "FolderChunk", "FolderSource"]
@@ -31,18 +31,15 @@ class FolderChunk:
     key: str
     root: str
     names: tuple[str, ...]
-    decode: DecodeConfig
+    reading: Reading
+    folder_scenes: bool
 
     def read(self) -> Iterator[RawPair | Refusal]:
         """See :meth:`sdvlm.pairs.source.Chunk.read`."""
         for name in self.names:
-            pair_id = _printable(name)
-            try:
-                decoded = decode(_read(Path(self.root, name), pair_id), pair_id, self.decode)
-            except SdvlmError as error:
-                yield Refusal(pair_id, str(error))
-            else:
-                yield RawPair(pair_id, "", decoded.image, decoded.encoded)
+            pair_id = printable(name)
+            scene_id = pair_id.rpartition("/")[0] if self.folder_scenes else ""
+            yield self.reading.pair(pair_id, partial(read_file, Path(self.root, name), pair_id), scene_id=scene_id)
 
 
 @dataclass(frozen=True)
@@ -54,25 +51,25 @@ class FolderSource:
     """
 
     root: str
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    reading: Reading = field(default_factory=Reading)
+    folder_scenes: bool = False
+    """pictures of one folder show one scene, named by the folder's path"""
     name: str = field(default="folder", init=False)
     skipped: Counter[str] = field(default_factory=Counter, init=False, compare=False)
 
     def settings(self) -> dict[str, Any]:
         """See :meth:`sdvlm.pairs.source.PairSource.settings`."""
-        return {"source": self.name, "decode": asdict(self.decode)}
+        return {"source": self.name, "folder_scenes": self.folder_scenes, **self.reading.settings()}
 
     def chunks(self, size: int) -> Iterator[FolderChunk]:
         """See :meth:`sdvlm.pairs.source.PairSource.chunks`; a chunk's key changes with its names and file sizes."""
-        if size < 1:
-            raise SdvlmError(f"a chunk holds at least 1 picture; got {size}")
+        check_chunk_size(size)
         self.skipped.clear()
         files = _walk(Path(self.root), "", (), self.skipped)
         number = 0
         while part := list(islice(files, size)):
-            said = "\0".join(f"{name}\0{bytes_}" for name, bytes_ in part)
-            digest = hashlib.blake2b(os.fsencode(said), digest_size=6).hexdigest()
-            yield FolderChunk(f"{number:07d}-{digest}", self.root, tuple(name for name, _ in part), self.decode)
+            key = chunk_key(number, *part)
+            yield FolderChunk(key, self.root, tuple(name for name, _ in part), self.reading, self.folder_scenes)
             number += 1
         if not number:
             told = ", ".join(f"{count} {why}" for why, count in sorted(self.skipped.items())) or "nothing"
@@ -118,18 +115,3 @@ def _bytes_of(entry: os.DirEntry[str]) -> int:
         return entry.stat().st_size
     except OSError:  # a link to nowhere: reading it says so
         return -1
-
-
-def _read(path: Path, pair_id: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            if (size := os.fstat(stream.fileno()).st_size) > MAX_BYTES:
-                raise SdvlmError(f"{pair_id}: has {size} bytes; at most {MAX_BYTES} are read")
-            return stream.read()
-    except OSError as error:
-        raise SdvlmError(f"{pair_id}: cannot be read ({error.strerror})") from error
-
-
-def _printable(name: str) -> str:
-    """A name as text that every file format takes; bytes that are no UTF-8 are written as ``\\xNN``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
