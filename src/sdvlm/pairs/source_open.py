@@ -26,7 +26,7 @@ _FITTING = {
     "folder": "scene='folder'",
     "frames": "the options of its reader",
 }
-_Files = tuple[tuple[str, str], ...]
+_BY_SUFFIX = {".parquet": "table", ".arrow": "table", ".tar": "webdataset", ".tgz": "webdataset", ".gz": "webdataset"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def open_as(root: str, reader: str | None, wanted: Wanted, reader_options: Mappi
 def _layout_of(path: Path) -> str:
     """One of `SOURCES`, by the suffix of a file or the first thing that is found in a folder."""
     if path.is_file():
-        return {".parquet": "table", ".tar": "webdataset"}.get(path.suffix.lower(), "folder")
+        return _BY_SUFFIX.get(path.suffix.lower(), "folder")
     if is_saved(path) or next(files_below(path, ".parquet"), None) is not None:
         return "table"
     if next(files_below(path, ".tar"), None) is not None:

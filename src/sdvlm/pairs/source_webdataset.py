@@ -36,6 +36,9 @@ __all__ = ["ShardChunk", "ShardSource", "shard_files"]
 _PICTURES = ("jpg", "jpeg", "webp", "png", "bmp", "tif", "tiff", "gif", "avif", "jp2")
 """extensions of pictures; of several in one sample the first of these"""
 
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""first bytes of gzip, bzip2, xz and Zstandard"""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -168,13 +171,16 @@ def _grouped(path: str, shown: str, skipped: Counter[str]) -> Iterator[tuple[str
         with open_bytes(path) as stream:
             if not (whole := size_of(stream)):
                 raise SdvlmError(f"{shown}: {path} is empty (0 bytes)")
+            if stream.read(6).startswith(_COMPRESSED):
+                raise SdvlmError(f"{shown}: {path} is compressed, so its members have no position; decompress it first")
+            stream.seek(0)
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 while (entry := tar.next()) is not None:
                     tar.members = []  # type: ignore[attr-defined]  # else it keeps every header of the file
                     folder, _, base = printable(entry.name).rpartition("/")
                     stem, _, extension = base.partition(".")
                     if not entry.isreg() or entry.issparse() or not stem or not extension:
-                        skipped["members that are no samples'"] += not entry.isdir()
+                        skipped["members of no sample"] += not entry.isdir()
                         continue
                     full = f"{folder}/{stem}".lstrip("/")
                     if full != name and members:
@@ -189,8 +195,7 @@ def _grouped(path: str, shown: str, skipped: Counter[str]) -> Iterator[tuple[str
             yield name, members
         if isinstance(error, SdvlmError):
             raise
-        fix = "; gunzip it first" if path.endswith(("gz", "bz2", "xz", "zst")) else ""
-        raise SdvlmError(f"{shown}: {path} is damaged, cut short or no tar file: {one_line(error)}{fix}") from error
+        raise SdvlmError(f"{shown}: {path} is damaged, cut short or no tar file: {one_line(error)}") from error
     if members:
         yield name, members
 
