@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_token import DepthTokens
-from sdvlm.types import SdvlmError
+from sdvlm.types import DepthKind, SdvlmError
 
 LOG_RANGE = math.log(1000)
 
@@ -93,6 +95,12 @@ def test_fresh_tokens_have_their_share_of_the_pictures_norm_however_large_it_is(
         )  # a mixture of two rows is a little shorter
 
 
+def test_without_a_share_tokens_are_as_the_table_has_them_whatever_the_picture(make_grid):
+    fusion, grid = _fusion(relative_norm=None), make_grid([0.1, 100.0])
+    for size in (0.01, 300.0):
+        assert torch.equal(fusion(size * _tokens(2), grid), fusion.table[[0, -1]])
+
+
 def test_fresh_tokens_are_alike_when_their_depths_are_and_grow_apart(make_grid):
     torch.manual_seed(0)
     fusion = DepthTokens(64, places=False)
@@ -168,6 +176,15 @@ def test_tokens_learn_metres_they_were_not_shown(make_grid):
     weights = torch.linalg.lstsq(code[::2], z[::2].double().log()).solution
     error = (code[1::2] @ weights - z[1::2].double().log()).abs()
     assert error.max() < 0.05
+
+
+def test_the_settings_of_a_checkpoint_reach_the_module(make_grid):
+    settings = FusionConfig("depth_token", bins=7, coordinate="minmax", relative_norm=0.4)
+    fusion = build_fusion(settings, 16)
+    assert (len(fusion.table), fusion.coordinate_name, fusion.relative_norm) == (7, "minmax", 0.4)
+    assert settings.kinds == frozenset(DepthKind)
+    assert fusion(_tokens(2), make_grid([3.0, 5.0], kind="disparity")).shape == (2, 16)
+    assert build_fusion(FusionConfig.preset("depth_token"), 16).relative_norm == 1.0
 
 
 def test_settings_without_a_meaning_are_refused(make_grid):

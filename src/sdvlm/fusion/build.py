@@ -52,6 +52,10 @@ def _concat(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> n
     return ConcatEncoded(*_seen_by(config, host))
 
 
+def _depth_token(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
+    return DepthTokens(hidden_size, config.bins, config.coordinate, config.relative_norm)
+
+
 def _adapter(config: FusionConfig, hidden_size: int, host: nn.Module | None) -> nn.Module:
     from sdvlm.fusion.adapter import SideAdapter
 
@@ -74,7 +78,7 @@ FUSIONS: dict[str, Callable[[FusionConfig, int, nn.Module | None], nn.Module | N
     "rope": _rope,
     "encoder_add": _encoder_add,
     "concat": _concat,
-    "depth_token": lambda config, hidden_size, host: DepthTokens(hidden_size, config.bins),
+    "depth_token": _depth_token,
     "depth_image": lambda config, hidden_size, host: None,
     "adapter": _adapter,
     "depth_prompt": lambda config, hidden_size, host: None,

@@ -30,7 +30,7 @@ class DepthTokens(nn.Module):
     A language model that reads the picture's tokens and then as many depth tokens has to find which belong together:
     ``places`` adds a learned code of the patch's place in the picture.
 
-    The tokens have the mean norm of the picture's own (times ``relative_norm``). They take no part in the picture's
+    The tokens start with ``relative_norm`` times the mean norm of the picture's own. They take no part in the picture's
     tokens, which reach the language model unchanged; but they are more tokens, so a fresh model is not the base model
     where there is depth.
 
@@ -38,7 +38,7 @@ class DepthTokens(nn.Module):
         hidden_size: D, even.
         bins: rows of the table, at least 2.
         coordinate_name: one of ``BIN_COORDINATES``.
-        relative_norm: size of a fresh token as a share of the picture tokens' mean norm.
+        relative_norm: size of a fresh token as a share of the picture tokens' mean norm; None: sqrt(D).
         places: see above.
 
     Raises:
@@ -53,7 +53,7 @@ class DepthTokens(nn.Module):
         hidden_size: int,
         bins: int = 128,
         coordinate_name: str = "log_metric",
-        relative_norm: float = 1.0,
+        relative_norm: float | None = 1.0,
         places: bool = True,
     ) -> None:
         super().__init__()
@@ -86,6 +86,6 @@ class DepthTokens(nn.Module):
             if self.places is not None:
                 where = sinusoid(_PLACE_SCALE * torch.stack([grid.u, grid.v], dim=-1), _PLACE_DIM, _BASE).flatten(-2)
                 out = out + nn.functional.linear(where, self.places.weight.float())
-            size = self.relative_norm * mean_norm(tokens, grid.image_index) / out.shape[-1] ** 0.5
-            sized: Tensor = out * size
-            return sized.to(tokens.dtype)
+            if self.relative_norm is not None:
+                out = out * (self.relative_norm * mean_norm(tokens, grid.image_index) / out.shape[-1] ** 0.5)
+            return out.to(tokens.dtype)
