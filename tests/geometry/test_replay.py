@@ -17,7 +17,11 @@ PROCESSORS = {
     ),
     "stretch": SiglipImageProcessorPil(size={"height": 48, "width": 64}, **RAW),
     "pad": LlavaImageProcessorPil(
-        do_pad=True, size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}, image_mean=[0.0, 0.0, 0.0], **RAW
+        do_pad=True,
+        size={"shortest_edge": 56},
+        crop_size={"height": 56, "width": 56},
+        image_mean=[0.0, 0.0, 0.0],
+        **RAW,
     ),
     "crop beyond the picture": CLIPImageProcessorPil(
         size={"shortest_edge": 40}, crop_size={"height": 50, "width": 50}, do_center_crop=True, **RAW

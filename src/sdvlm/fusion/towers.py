@@ -49,21 +49,16 @@ def vision_children(base_model: nn.Module) -> dict[str, nn.Module]:
     """The parts of a vision-language model (without its head) that are not its language model: tower, projector, ...
 
     Raises:
-        SdvlmError: the model has no token embedding, so it is no vision-language model.
+        SdvlmError: it is no vision-language model.
     """
-    try:
-        words = base_model.get_input_embeddings()  # type: ignore[operator]
-    except (AttributeError, NotImplementedError):
-        words = None
-    parts = {
-        name: child
-        for name, child in base_model.named_children()
-        if words is not None and all(part is not words for part in child.modules())
-    }
-    if not parts or len(parts) == len(dict(base_model.named_children())):
+    if not hasattr(base_model, "get_image_features"):
         raise SdvlmError(
-            f"{type(base_model).__name__} is not a vision tower beside a language model; give a VLM's base"
+            f"{type(base_model).__name__} makes no image tokens; give a vision-language model's base model"
         )
+    words = base_model.get_input_embeddings()  # type: ignore[operator]
+    parts = {
+        name: child for name, child in base_model.named_children() if all(part is not words for part in child.modules())
+    }
     return parts
 
 
