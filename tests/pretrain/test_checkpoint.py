@@ -1,5 +1,7 @@
 """Checkpoints: whole or not at all, and going on from one is going on."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -95,5 +97,5 @@ def test_the_rate_rises_then_falls_to_nothing():
     factors = [schedule(step, 100, 0.1) for step in range(101)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10] == 1.0
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[10:]))
     assert factors[100] == pytest.approx(0.0)

@@ -30,6 +30,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "rooms": ("sdvlm.cli.rooms:rooms", "Write procedural rooms in ScanNet's layout."),
     "build": ("sdvlm.cli.build:build", "Build MSMU-style questions from RGB-D scenes; resumable, any engine."),
     "pairs": ("sdvlm.cli.pairs:pairs", "Make RGB-D pairs of pictures, shards or frames; resumable, any engine."),
+    "pretrain": (
+        "sdvlm.cli.pretrain:pretrain",
+        "Train a depth encoder on RGB-D pairs, aligned to an RGB tower; resumable.",
+    ),
     "inspect": ("sdvlm.cli.inspect:inspect", "Write a page to look through built data."),
     "export": ("sdvlm.cli.export:export", "Write built data as LLaVA or ShareGPT JSON or as messages."),
     "doctor": ("sdvlm.cli.doctor:doctor", "Say what is installed, and what a depth file holds."),

@@ -19,7 +19,7 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 _FREE = frozenset(
     {"rgb", "workers", "device", "keep_checkpoints", "checkpoint_every", "cache_gb", "tensorboard", "chunk"}
 )
-"""settings a resumed run may change: they move time and memory, not what is learned (the tower is told by its weights)"""
+"""settings a resumed run may change: they move time and memory, not what is learned; a tower is known by its weights"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class PretrainConfig:
     """of masked log-depth reconstruction; 0 for ``infonce``"""
     reconstruction_share: float = 0.5
     """share of each batch that is also encoded masked, for reconstruction"""
+    visible_weight: float = 0.5
+    """of telling the depth of patches that were seen, from the unmasked pass, against that of hidden ones"""
     mask_ratio: float = 0.75
     """share of the patches hidden for reconstruction"""
     false_negatives: FalseNegatives = "avoid"
@@ -78,6 +80,8 @@ class PretrainConfig:
     """features are averaged over a grid of so many cells a side before the projection; 1: over the whole picture"""
     embedding: int = 256
     """width of the space the pairs are contrasted in"""
+    head_width: int = 0
+    """width of a hidden layer in the depth projection; 0: a linear map, as on the RGB side"""
     centre: bool = True
     """standardise the RGB tower's pooled features by their mean and spread over the training pairs"""
     coordinate: str = "log_metric"
@@ -121,7 +125,16 @@ class PretrainConfig:
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("steps", "eval_every", "checkpoint_every"):
             self._check(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
-        for name in ("seed", "workers", "weight_decay", "contrast_weight", "patch_weight", "reconstruction_weight"):
+        for name in (
+            "seed",
+            "workers",
+            "head_width",
+            "weight_decay",
+            "contrast_weight",
+            "patch_weight",
+            "reconstruction_weight",
+            "visible_weight",
+        ):
             self._check(name, 0 <= getattr(self, name) < math.inf, "not negative")
         for name in ("epochs", "lr", "clip_norm", "temperature", "cache_gb"):
             self._check(name, 0 < getattr(self, name) < math.inf, "a positive number")
