@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from sdvlm.cli.doctor import doctor
 from sdvlm.depth.codes import sunrgbd_encode
 from sdvlm.depth.estimator import ESTIMATORS
+from sdvlm.fusion.config import PLACES
+from sdvlm.types import SdvlmError
 
 app = typer.Typer()
 app.command()(doctor)
@@ -78,3 +80,25 @@ def test_doctor_reports_unreadable_files_beside_the_others_and_exits_with_2(tmp_
     assert "damaged" in bad["error"]
     assert good["encoding"] == "uint16 millimetres"
     assert "no such file" in none["error"]
+
+
+def test_a_model_is_told_what_each_fusion_would_cost() -> None:
+    code, out = run("--model", "nano", "--image-size", "320x240", "--json")
+    found = json.loads(out)
+    assert (code, found["family"], found["fusion"], found["image_size"]) == (0, "llava", "pointmap", [320, 240])
+    costs = {row["fusion"]: row for row in found["fusions"]}
+    assert set(costs) == set(PLACES)
+    assert costs["concat"]["extra_tokens"] == costs["concat"]["tokens"] == 144
+    said = run("--model", "nano")[1]
+    for name in PLACES:
+        assert f"\n{name} " in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("--model", "nano", "--image-size", "big"), "WIDTHxHEIGHT"), (("--model", "./nowhere"), "nowhere")],
+)
+def test_a_model_that_is_not_there_and_a_size_that_is_none_are_refused(words: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(app, list(words))
+    assert isinstance(result.exception, SdvlmError)  # which the command line says in one line, with exit code 2
+    assert message in str(result.exception)

@@ -5,34 +5,47 @@ import pytest
 import torch
 
 from sdvlm.eval.token_controls import identity, locality
-from sdvlm.eval.toy import CELLS, draw, packed_grid, tiny_llava
-from sdvlm.fusion.build import FUSIONS, build_fusion
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.eval.toy import draw, packed_grid, tiny_llava
+from sdvlm.eval.toy_inputs import toy_inputs
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import PLACES, POOLED, FusionConfig
 from sdvlm.geometry.transform import center_crop, letterbox, resize
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import SdvlmError
 
-PRESETS = sorted({*FUSIONS, "sdvlm"})
+PRESETS = sorted({*POOLED, "sdvlm"})
 SIZES = [(64, 48), (37, 81), (53, 53)]
 
 
-def _inputs():
+ADDS_TOKENS = sorted(name for name, place in PLACES.items() if place in ("picture", "text"))
+
+
+def _inputs(name):
+    """The toy's pictures and questions without depth and with it."""
     batch = draw(np.random.default_rng(0), 2, "ordinal")
-    ids = torch.tensor([[4] * CELLS * CELLS + [3]] * 2)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": batch.pixels}, packed_grid(
-        batch.z
+    made = (
+        toy_inputs(None, batch.pixels, None),
+        toy_inputs(FusionConfig.preset(name), batch.pixels, packed_grid(batch.z)),
     )
+    return [one | {"attention_mask": torch.ones_like(one["input_ids"])} for one in made]
 
 
-@pytest.mark.parametrize("name", sorted(set(FUSIONS) - {"dpe", "rope"}))
+@pytest.mark.parametrize("name", sorted(set(PLACES) - {"dpe", "rope", *ADDS_TOKENS}))
 def test_fresh_learned_fusions_leave_the_model_as_it_is(name):
-    result = identity(DepthVLM.from_vlm(tiny_llava(0), name), *_inputs())
+    result = identity(DepthVLM.from_vlm(tiny_llava(0), name), *_inputs(name))
     assert (result.passed, result.value) == (True, 0.0)
+
+
+@pytest.mark.parametrize("name", ADDS_TOKENS)
+def test_fusions_with_tokens_of_their_own_are_exempt_and_say_so(name):
+    result = identity(DepthVLM.from_vlm(tiny_llava(0), name), *_inputs(name))
+    assert result.passed is None
+    assert "16 tokens of its own" in result.why
 
 
 @pytest.mark.parametrize("name", ["dpe", "rope", "sdvlm"])
 def test_fusions_without_parameters_are_exempt_and_say_so(name):
-    result = identity(DepthVLM.from_vlm(tiny_llava(0), name), *_inputs())
+    result = identity(DepthVLM.from_vlm(tiny_llava(0), name), *_inputs(name))
     assert result.passed is None
     assert result.value > 1e-6
     assert "exempt" in result.why
@@ -41,13 +54,14 @@ def test_fusions_without_parameters_are_exempt_and_say_so(name):
 def test_a_fusion_that_does_not_start_at_zero_fails_identity():
     model = DepthVLM.from_vlm(tiny_llava(0), "mlp")
     torch.nn.init.normal_(model.fusion.mlp.last.weight, std=0.1)
-    assert identity(model, *_inputs()).passed is False
+    assert identity(model, *_inputs("mlp")).passed is False
 
 
 def test_identity_refuses_a_grid_that_proves_nothing():
-    inputs, grid = _inputs()
+    inputs, given = _inputs("mlp")
+    given["depth_grid"] = torch.full_like(given["depth_grid"], torch.nan)
     with pytest.raises(SdvlmError, match="with depth in it"):
-        identity(DepthVLM.from_vlm(tiny_llava(0), "mlp"), inputs, torch.full_like(grid, torch.nan))
+        identity(DepthVLM.from_vlm(tiny_llava(0), "mlp"), inputs, given)
 
 
 def _boxes(size, how):

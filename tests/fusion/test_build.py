@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from sdvlm.fusion.build import FUSIONS, build_fusion
-from sdvlm.fusion.config import PLACES, READS_PIXELS, FusionConfig
+from sdvlm.fusion.config import DRAWN_OR_WORDED, PLACES, POOLED, FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.types import SdvlmError
 
-POOLED = {name for name in FUSIONS if PLACES[name] == "tokens"} - READS_PIXELS
-PRESETS = sorted({*POOLED, "sdvlm", "sdvlm_official"})
-STARTS_AT_ZERO = sorted(POOLED - {"dpe", "rope"})
+ADDED = {name for name in POOLED if PLACES[name] == "tokens"}
+PRESETS = sorted({*ADDED, "sdvlm", "sdvlm_official"})
+STARTS_AT_ZERO = sorted(ADDED - {"dpe", "rope"})
 HIDDEN = 16
 
 
@@ -109,8 +109,14 @@ def test_the_papers_fusion_has_no_parameters_and_the_gated_one_has_one_a_channel
     assert count["gated"] == HIDDEN
 
 
-def test_every_place_has_a_builder_and_every_builder_a_place():
-    assert set(FUSIONS) == set(PLACES)
+def test_every_fusion_with_a_place_in_the_model_has_a_builder():
+    assert set(FUSIONS) == set(PLACES) - DRAWN_OR_WORDED
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN_OR_WORDED))
+def test_depth_in_the_prompt_has_no_module(name):
+    with pytest.raises(SdvlmError, match="has no module"):
+        build_fusion(FusionConfig.preset(name), HIDDEN)
 
 
 @pytest.mark.parametrize("name", sorted({*FUSIONS, *PRESETS}))

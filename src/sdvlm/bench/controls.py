@@ -15,8 +15,9 @@ from sdvlm.eval.token_controls import identity, locality
 from sdvlm.eval.toy import TASKS, Depth, Training, accuracy, draw, packed_grid, score_model, tiny_llava, train_toy
 from sdvlm.eval.toy import with_new_depth as new_depth
 from sdvlm.eval.toy_frames import ToyAnswerer, control_samples
+from sdvlm.eval.toy_inputs import toy_inputs
 from sdvlm.fusion.build import FUSIONS, build_fusion
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.config import POOLED, FusionConfig
 from sdvlm.geometry.transform import letterbox
 from sdvlm.models.wrapper import DepthVLM
 
@@ -81,9 +82,6 @@ def harness(model: DepthVLM, config: FusionConfig, samples: int = 300) -> list[C
     shown = control_samples(batch, "ordinal")
     swapped = control_samples(new_depth(batch, rng, "ordinal"), "ordinal")
     answerer, chance = ToyAnswerer(model), 0.5
-    cells = np.array([[8 * i, 8 * j, 8 * i + 8, 8 * j + 8] for j in range(8) for i in range(8)])
-    size = (83, 61)
-    boxes = letterbox(size, (64, 64)).boxes_to_source(cells)
     return [
         _fresh_identity(config),
         controls.swap(answerer, shown, swapped),
@@ -91,17 +89,36 @@ def harness(model: DepthVLM, config: FusionConfig, samples: int = 300) -> list[C
         controls.constant(answerer, shown, chance),
         controls.noise(answerer, shown, chance, rng),
         controls.missing(answerer, shown, chance),
-        locality(build_fusion(config, 32), 32, boxes, size, rng),
+        _locality(config),
         controls.sign(answerer, shown),
     ]
 
 
 def _fresh_identity(config: FusionConfig) -> ControlResult:
     batch = draw(np.random.default_rng(2), 4, "ordinal")
-    image, question = 4, 3  # token ids of the toy vocabulary
-    ids = torch.tensor([[image] * batch.z.shape[1] + [question]] * len(batch.z))
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": batch.pixels}
-    return identity(DepthVLM.from_vlm(tiny_llava(0), config), inputs, packed_grid(batch.z))
+    plain, given = (
+        {**made, "attention_mask": torch.ones_like(made["input_ids"])}
+        for made in (toy_inputs(None, batch.pixels, None), toy_inputs(config, batch.pixels, packed_grid(batch.z)))
+    )
+    return identity(DepthVLM.from_vlm(tiny_llava(0), config), plain, given)
+
+
+def _locality(config: FusionConfig) -> ControlResult:
+    """T6 where the fusion works token by token on pooled depth; what reads a whole map or prompt is not local."""
+    cells = np.array([[8 * i, 8 * j, 8 * i + 8, 8 * j + 8] for j in range(8) for i in range(8)])
+    size = (83, 61)
+    if config.name in POOLED:
+        return locality(
+            build_fusion(config, 32),
+            32,
+            letterbox(size, (64, 64)).boxes_to_source(cells),
+            size,
+            np.random.default_rng(1),
+        )
+    why = "does not apply: " + (
+        "a tower's attention spreads what it reads over all tokens" if config.channels else "depth is in the prompt"
+    )
+    return ControlResult("T6 locality", math.nan, 0.0, None, why)
 
 
 def _matched(depth: Depth, steps: int) -> dict[str, Any]:

@@ -21,9 +21,18 @@ NANO_LICENCE = "Apache-2.0 (trained on our own procedural rooms)"
 
 def doctor(
     files: Annotated[list[Path] | None, typer.Argument(help="Depth files to look into.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="What each fusion would cost this model (a folder, a hub id, nano).", show_default=False),
+    ] = None,
+    image_size: Annotated[str, typer.Option(metavar="WxH", help="With --model: of the picture, pixels.")] = "640x480",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Say what is installed and licensed, or, given depth files, what they hold and how to read them."""
+    """Say what is installed and licensed; of depth files, what they hold; of a model, what each fusion would cost."""
+    if model is not None:
+        costs = _costs(model, image_size)
+        typer.echo(json.dumps(costs, indent=2) if as_json else "\n".join(_cost_lines(costs)))
+        return
     if not files:
         document = environment()
         typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(_environment_lines(document)))
@@ -40,6 +49,52 @@ def doctor(
         typer.echo(f"error: {error}", err=True)
     if errors:
         raise typer.Exit(2)
+
+
+def _costs(model: str, image_size: str) -> dict[str, Any]:
+    """The cost of each fusion on a model, from its config and processor files."""
+    from sdvlm.answering import NANO
+    from sdvlm.models.cost import QUESTION_TOKENS, fusion_costs
+    from sdvlm.models.load import model_facts
+    from sdvlm.nano import NANO_FOLDER
+    from sdvlm.types import SdvlmError
+
+    width, _, height = image_size.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise SdvlmError(f"--image-size wants WIDTHxHEIGHT in pixels, such as 640x480; got '{image_size}'")
+    found = model_facts(str(NANO_FOLDER) if model == NANO else model)
+    costs = fusion_costs(found.vlm_config, found.image_processor, (int(width), int(height)))
+    return {
+        "model": model,
+        "family": found.vlm_config.model_type,
+        "fusion": None if found.fusion is None else found.fusion.name,
+        "image_size": [int(width), int(height)],
+        "question_tokens": QUESTION_TOKENS,
+        "fusions": [asdict(cost) for cost in costs],
+    }
+
+
+def _cost_lines(found: dict[str, Any]) -> list[str]:
+    width, height = found["image_size"]
+    rows = found["fusions"]
+    lines = [
+        f"{found['model']}: {found['family']}, {rows[0]['tokens']} image tokens for a picture of {width}x{height}; "
+        f"its fusion: {found['fusion'] or 'none'}",
+        f"{'fusion':14} {'depth enters':13} {'tokens':>7} {'parameters':>12} {'of model':>9} {'prefill':>8}",
+    ]
+    for row in rows:
+        if row["note"]:
+            lines.append(f"{row['fusion']:14} {row['place']:13} {row['note']}")
+            continue
+        lines.append(
+            f"{row['fusion']:14} {row['place']:13} {'+' + str(row['extra_tokens']):>7} {row['parameters']:>12,} "
+            f"{row['share']:>9.2%} {row['prefill']:>7.3f}x"
+        )
+    lines.append(
+        f"prefill: computation of reading the picture and {found['question_tokens']} tokens of question, "
+        "relative to no depth; counted, not timed"
+    )
+    return lines
 
 
 def environment() -> dict[str, Any]:

@@ -23,23 +23,35 @@ MOVED = 1e-4
 
 @torch.no_grad()
 def identity(
-    model: Any, inputs: Mapping[str, Tensor], depth_grid: Tensor, tolerance: float = 1e-6, new_tokens: int = 8
+    model: Any,
+    inputs: Mapping[str, Tensor],
+    with_depth: Mapping[str, Tensor],
+    tolerance: float = 1e-6,
+    new_tokens: int = 8,
 ) -> ControlResult:
     """T0: a fresh fusion given depth leaves logits and greedy output those of the model inside.
+
+    Fusions without parameters, and those that put tokens of their own into the sequence, are exempt and say so.
 
     Args:
         model: a ``DepthVLM`` fresh from ``from_vlm``, in float32.
         inputs: of the model inside: input_ids, attention_mask, pixel_values, ...
-        depth_grid: packed, with known depth in it.
+        with_depth: inputs of ``model`` for the same pictures and questions with depth.
         tolerance: largest difference of a logit.
         new_tokens: length of the greedy output.
     """
     name = "T0 identity"
-    if torch.isnan(depth_grid[:, 0]).all():
+    grid = with_depth.get("depth_grid")
+    if grid is not None and torch.isnan(grid[:, 0]).all():
         raise SdvlmError("the identity control needs a depth grid with depth in it; all of its tokens are without")
-    gap = (model(**inputs, depth_grid=depth_grid).logits - model.vlm(**inputs).logits).abs().max().item()
+    given, bare = model(**with_depth).logits, model.vlm(**inputs).logits
+    longer = given.shape[1] - bare.shape[1]
+    gap = (given[:, -1] - bare[:, -1]).abs().max().item() if longer else (given - bare).abs().max().item()
+    if longer:
+        why = f"exempt: depth has {longer} tokens of its own, there from the first step; logits move by {gap:.2g}"
+        return ControlResult(name, gap, tolerance, None, why)
     decoding = {"max_new_tokens": new_tokens, "do_sample": False}
-    fused = model.generate(**inputs, depth_grid=depth_grid, **decoding)
+    fused = model.generate(**with_depth, **decoding)
     same = torch.equal(fused, model.vlm.generate(**inputs, **decoding))
     if not any(True for _ in model.fusion.parameters()):
         why = f"exempt: a fusion without parameters adds its code from the first step; logits move by {gap:.2g}"

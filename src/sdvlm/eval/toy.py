@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from sdvlm.eval.controls import ControlResult
+from sdvlm.eval.toy_inputs import CELLS, IMAGE, NO, PATCH, VOCABULARY, YES, toy_inputs
 from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import CHANNELS, kind_code
 from sdvlm.models.wrapper import DepthVLM
@@ -45,14 +46,9 @@ Task = Literal["ordinal", "absolute"]
 Depth = Literal["true", "shuffled", "constant", "noise", "none"]
 TASKS: tuple[Task, ...] = ("ordinal", "absolute")
 
-CELLS = 4
-"""patches along a side of the picture"""
-PATCH = 4
-"""pixels along a side of a patch"""
 CAMERA = Camera.from_fov(CELLS * PATCH, CELLS * PATCH, 60.0)
 LIMIT_M = 3.0
 """the absolute question asks for nearer than this"""
-_NO, _YES, _QUESTION, _IMAGE, _VOCABULARY = 1, 2, 3, 4, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +137,7 @@ def tiny_llava(seed: int) -> LlavaForConditionalGeneration:
         patch_size=PATCH,
     )
     language = LlamaConfig(
-        vocab_size=_VOCABULARY,
+        vocab_size=VOCABULARY,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -153,7 +149,7 @@ def tiny_llava(seed: int) -> LlavaForConditionalGeneration:
     config = LlavaConfig(
         vision_config=tower,
         text_config=language,
-        image_token_index=_IMAGE,
+        image_token_index=IMAGE,
         vision_feature_layer=-1,
         tie_word_embeddings=False,
     )
@@ -216,9 +212,9 @@ def _logits(model: DepthVLM, batch: ToyBatch, depth: Depth, rng: np.random.Gener
 
 def answer_logits(model: DepthVLM, pixels: Tensor, grid: Tensor | None) -> Tensor:
     """(B, 2) logits of no and yes for (B, 3, 16, 16) pictures and the packed depth grid of all of them, or None."""
-    ids = torch.tensor([_IMAGE] * (CELLS * CELLS) + [_QUESTION]).expand(len(pixels), -1)
-    logits: Tensor = model(input_ids=ids, pixel_values=pixels, depth_grid=grid, logits_to_keep=1).logits
-    return logits[:, -1, [_NO, _YES]]
+    inputs = toy_inputs(model.config.fusion_settings, pixels, grid)
+    logits: Tensor = model(**inputs, logits_to_keep=1).logits
+    return logits[:, -1, [NO, YES]]
 
 
 @torch.no_grad()

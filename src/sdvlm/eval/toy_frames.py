@@ -10,7 +10,8 @@ import torch
 
 from sdvlm.data.schema import AnswerKind, TypedAnswer
 from sdvlm.eval.controls import ControlSample
-from sdvlm.eval.toy import CAMERA, CELLS, PATCH, Task, ToyBatch, answer_logits
+from sdvlm.eval.toy import CAMERA, Task, ToyBatch, answer_logits
+from sdvlm.eval.toy_inputs import CELLS, PATCH
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import DepthMap, RgbdFrame

@@ -70,7 +70,7 @@ def _seen_by(config: FusionConfig, host: nn.Module | None) -> tuple[nn.Module, i
     return host, channels.count
 
 
-FUSIONS: dict[str, Callable[[FusionConfig, int, nn.Module | None], nn.Module | None]] = {
+FUSIONS: dict[str, Callable[[FusionConfig, int, nn.Module | None], nn.Module]] = {
     "dpe": lambda config, hidden_size, host: _add(config, hidden_size, gated=False),
     "gated": lambda config, hidden_size, host: _add(config, hidden_size, gated=True),
     "mlp": _mlp,
@@ -79,14 +79,12 @@ FUSIONS: dict[str, Callable[[FusionConfig, int, nn.Module | None], nn.Module | N
     "encoder_add": _encoder_add,
     "concat": _concat,
     "depth_token": _depth_token,
-    "depth_image": lambda config, hidden_size, host: None,
     "adapter": _adapter,
-    "depth_prompt": lambda config, hidden_size, host: None,
 }
 
 
-def build_fusion(config: FusionConfig, hidden_size: int, host: nn.Module | None = None) -> nn.Module | None:
-    """The module for a config; None where the prompt alone carries depth.
+def build_fusion(config: FusionConfig, hidden_size: int, host: nn.Module | None = None) -> nn.Module:
+    """The module for a config.
 
     Args:
         config: which fusion.
@@ -94,6 +92,9 @@ def build_fusion(config: FusionConfig, hidden_size: int, host: nn.Module | None 
         host: the vision-language model without its head, for fusions made from its vision tower.
 
     Raises:
-        SdvlmError: the fusion needs a host and there is none, or the host's tower is of no known build.
+        SdvlmError: the fusion has no module (``config.DRAWN_OR_WORDED``), needs a host and there is none, or the host's
+            tower is of no known build.
     """
+    if config.name not in FUSIONS:
+        raise SdvlmError(f"the fusion '{config.name}' puts depth into the prompt and has no module")
     return FUSIONS[config.name](config, hidden_size, host)

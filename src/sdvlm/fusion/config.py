@@ -12,7 +12,7 @@ from sdvlm.fusion.renderers import RENDERERS, renderer_kinds
 from sdvlm.fusion.sinusoid import SINE_DTYPES
 from sdvlm.types import DepthKind, SdvlmError
 
-__all__ = ["PLACES", "POOLINGS", "PROMPTS", "READS_PIXELS", "FusionConfig", "Place"]
+__all__ = ["DRAWN_OR_WORDED", "PLACES", "POOLED", "POOLINGS", "PROMPTS", "READS_PIXELS", "FusionConfig", "Place"]
 
 Place = Literal["tokens", "picture", "tower", "text"]
 """where depth enters: in the image tokens, as a picture behind the picture, inside the vision tower, in the prompt"""
@@ -33,6 +33,10 @@ PLACES: dict[str, Place] = {
 """every fusion there is, and its place"""
 READS_PIXELS = frozenset({"encoder_add", "concat", "adapter"})
 """fusions that see the depth map at the tower's own resolution; the others see what is pooled over each token"""
+DRAWN_OR_WORDED = frozenset({"depth_image", "depth_prompt"})
+"""fusions without a module: the processor puts depth into pictures or prompt"""
+POOLED = frozenset(PLACES) - READS_PIXELS - DRAWN_OR_WORDED
+"""fusions of the depth pooled over each token: what they make of a token depends on its own depth alone"""
 POOLINGS = ("boxes", "unpadded")
 """over the token boxes (``fusion.pool``), or over the picture without its padding (``fusion.pool_unpadded``)"""
 PROMPTS = ("grid", "objects")
@@ -123,7 +127,7 @@ class FusionConfig:
             return cls("dpe", coordinate="sdvlm_compat", scale=1.0, base=10_000.0, pooling=pooling)
         if name == "rope":
             return cls(name, coordinate="sdvlm_compat", scale=100.0, base=10_000.0)
-        shares = {"dpe": 0.3, "gated": 1.0, "mlp": 1.0, "pointmap": 1.0, "encoder_add": 1.0}
+        shares = {"dpe": 0.3, "gated": 1.0, "mlp": 1.0, "pointmap": 1.0, "encoder_add": 1.0, "depth_token": 1.0}
         channels = DepthChannels().to_dict() if name in READS_PIXELS else None
         return cls(name, relative_norm=shares.get(name), code_dim=32 if name == "pointmap" else 64, channels=channels)
 

@@ -39,7 +39,8 @@ def sinusoid(coordinate: Tensor, dim: int, base: float = 10_000.0, dtype: str = 
         raise SdvlmError(f"the width of a sine code must be even and positive; got {dim}")
     if dtype not in SINE_DTYPES:
         raise SdvlmError(f"no sine dtype '{dtype}'; choose one of {', '.join(SINE_DTYPES)}")
-    with torch.autocast(device_type=coordinate.device.type, enabled=False):
+    device = coordinate.device.type
+    with torch.autocast(device_type="cpu" if device == "meta" else device, enabled=False):  # meta knows no autocast
         known = ~torch.isnan(coordinate)
         position = torch.where(known, coordinate.float(), 0.0).to(SINE_DTYPES[dtype])
         angle = position.unsqueeze(-1) * _frequencies(dim // 2, base, position)  # [*b, dim / 2]

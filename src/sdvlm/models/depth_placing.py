@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.config import DRAWN_OR_WORDED, FusionConfig
 from sdvlm.fusion.depth_text import grid_text, object_text
 from sdvlm.fusion.pixel_layout import lay_out
 from sdvlm.fusion.renderers import render_depth
@@ -123,14 +123,14 @@ class DepthPlacer:
             out += [picture] + ([drawn(picture, depth)] if has else [])
         return out
 
-    def complete(self, batch: dict[str, Any], shown: Shown) -> None:
+    def complete(self, batch: MutableMapping[str, Any], shown: Shown) -> None:
         """Put into a batch what the model is to get of depth; nothing where no picture has any.
 
         Raises:
             SdvlmError: processor and model do not place the same number of tokens.
         """
         fusion = self.fusion
-        if fusion is None or fusion.name in ("depth_image", "depth_prompt") or all(d is None for d in shown.depth):
+        if fusion is None or fusion.name in DRAWN_OR_WORDED or all(d is None for d in shown.depth):
             return
         packed = pack_depth(fusion, self.grid, shown.sizes, shown.depth, shown.camera)
         assert packed is not None
@@ -205,7 +205,7 @@ class DepthPlacer:
         pixels: Tensor = lay_out(planes, self._vlm_config.vision_config)["pixel_values"]
         return pixels
 
-    def _check_count(self, batch: dict[str, Any], packed: Tensor, shown: Shown, doubled: bool) -> None:
+    def _check_count(self, batch: Mapping[str, Any], packed: Tensor, shown: Shown, doubled: bool) -> None:
         found = int((batch["input_ids"] == self._processor.image_token_id).sum())
         wanted = len(packed)
         if doubled:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models import checkpoint
 from sdvlm.models.config import CONVERSATIONS, DepthVLMConfig
 from sdvlm.models.families import load_processor
@@ -17,12 +19,13 @@ from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import SdvlmError
 
-__all__ = ["MODES", "configured", "load_from", "pick_device"]
+__all__ = ["MODES", "ModelFacts", "configured", "load_from", "model_facts", "pick_device"]
 
 MODES = {"official": "unpadded", "aligned": "boxes"}
 """where depth is pooled: over the un-padded picture as released, or over what each token sees; and the fusion's word"""
 
 _CHAT = "chat"
+_OURS = DepthVLMConfig.model_type
 
 
 def load_from(
@@ -57,6 +60,42 @@ def load_from(
     module.to(place).eval()
     processor.device = str(place)
     return configured(vlm, processor, mode, conversation)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model's files say of it, weights unread.
+
+    Args:
+        vlm_config: of the vision-language model itself.
+        image_processor: its own.
+        fusion: settings; None: it takes no depth.
+    """
+
+    vlm_config: Any
+    image_processor: Any
+    fusion: FusionConfig | None
+
+
+def model_facts(model: str) -> ModelFacts:
+    """Config and image processor of what lies in a folder or at a hub id.
+
+    Args:
+        model: as :func:`load_from`.
+
+    Raises:
+        SdvlmError: there is no model with a processor.
+    """
+    there = _is_there(model)
+    if there and is_official(model):
+        processor = official_processor(model)
+        return ModelFacts(processor.config.vlm_config, processor.processor.image_processor, processor.fusion)
+    with checkpoint.readable_errors(model):
+        config = AutoConfig.from_pretrained(model) if _config(model).get("model_type") != _OURS else None
+    if config is None:
+        ours = DepthProcessor.from_pretrained(model)
+        return ModelFacts(ours.config.vlm_config, ours.processor.image_processor, ours.fusion)
+    return ModelFacts(config, load_processor(model).image_processor, None)
 
 
 def configured(

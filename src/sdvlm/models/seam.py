@@ -8,6 +8,7 @@ while the tokens are fetched, and only then.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,7 @@ def fuse(
     return type(features)(**{**features, "pooler_output": fused})
 
 
-def without_depth_slots(batch: dict[str, Any], depth_pictures: list[bool]) -> Tensor:
+def without_depth_slots(batch: Mapping[str, Any], depth_pictures: list[bool]) -> Tensor:
     """The pixels of a batch made for all slots, without those of depth pictures, which have no pixels of their own."""
     keep = ~torch.tensor(depth_pictures)
     pixels: Tensor = batch[_PIXELS]

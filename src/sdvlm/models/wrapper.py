@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, Generati
 from transformers.utils.generic import ModelOutput
 
 from sdvlm.fusion.build import build_fusion
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.config import DRAWN_OR_WORDED, FusionConfig
 from sdvlm.models import checkpoint, seam
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.types import SdvlmError
@@ -59,7 +59,9 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         hidden_size = config.get_text_config().hidden_size
         settings = config.fusion_settings
         self.fusion: nn.Module | None = (
-            None if settings is None else build_fusion(settings, hidden_size, self.vlm.base_model)
+            None
+            if settings is None or settings.name in DRAWN_OR_WORDED
+            else build_fusion(settings, hidden_size, self.vlm.base_model)
         )
         if hasattr(self.vlm, "accepts_loss_kwargs"):
             self.accepts_loss_kwargs = self.vlm.accepts_loss_kwargs

@@ -5,14 +5,17 @@ Its weights ship with the package (``nano/weights``); ``nano/weights/README.md``
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
 
-__all__ = ["load_nano"]
+__all__ = ["NANO_FOLDER", "load_nano"]
+
+NANO_FOLDER = Path(__file__).parent / "weights"
+"""the shipped checkpoint"""
 
 
 def load_nano() -> tuple[DepthVLM, DepthProcessor]:
@@ -26,8 +29,7 @@ def load_nano() -> tuple[DepthVLM, DepthProcessor]:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
 
-    with as_file(files("sdvlm.nano") / "weights") as folder:
-        model = DepthVLM.from_pretrained(folder, dtype=torch.float32)
-        processor = DepthProcessor.from_pretrained(folder)
+    model = DepthVLM.from_pretrained(NANO_FOLDER, dtype=torch.float32)
+    processor = DepthProcessor.from_pretrained(NANO_FOLDER)
     model.train(False)
     return model, processor
