@@ -18,69 +18,68 @@ from numpy.typing import NDArray
 
 from sdvlm.fusion.coordinate import Z_MAX_M, Z_MIN_M
 from sdvlm.geometry.normals import surface_normals
-from sdvlm.geometry.project import unproject
 from sdvlm.geometry.transform import ImageTransform
 from sdvlm.types import Camera, DepthKind, DepthMap, SdvlmError
 
 __all__ = ["CHANNEL_COORDINATES", "EXTRA_CHANNELS", "NEAR_M", "DepthChannels"]
 
 Planes = NDArray[np.float32]
-Array = NDArray[np.float64]
 
 NEAR_M = 0.25
 """depth in metres at which ``inverse`` and ``disparity`` reach 1; nearer is clipped"""
 _PERCENTILES = (2.0, 98.0)
-_UP = np.array([0.0, -1.0, 0.0])  # of a level camera, in camera axes
 
 
-def log_metric(depth: DepthMap) -> Array:
+def log_metric(depth: DepthMap) -> Planes:
     """(H, W) log(z / 0.1 m) / log(1000): 0 at 10 cm, 1 at 100 m, beyond clipped. One scale for all pictures."""
-    values = np.clip(depth.values.astype(np.float64), Z_MIN_M, Z_MAX_M)
-    return np.asarray(np.log(values / Z_MIN_M) / math.log(Z_MAX_M / Z_MIN_M))
+    share = np.float32(1 / math.log(Z_MAX_M / Z_MIN_M))
+    return np.asarray((np.log(np.clip(depth.values, Z_MIN_M, Z_MAX_M)) - np.float32(math.log(Z_MIN_M))) * share)
 
 
-def inverse(depth: DepthMap) -> Array:
+def inverse(depth: DepthMap) -> Planes:
     """(H, W) 0.25 m / z, at most 1: large is near."""
-    return np.asarray(np.minimum(NEAR_M / depth.values.astype(np.float64), 1.0))
+    return np.asarray(np.minimum(np.float32(NEAR_M) / depth.values, np.float32(1.0)))
 
 
-def per_image(depth: DepthMap) -> Array:
+def per_image(depth: DepthMap) -> Planes:
     """(H, W) position between the 2nd and the 98th percentile of the picture, clipped; large is far for every kind.
 
     Carries no metres: a map and its double get the same plane. A flat map is 0.5 everywhere.
     """
-    values = depth.values.astype(np.float64) * (-1.0 if depth.kind is DepthKind.DISPARITY else 1.0)
+    values = -depth.values if depth.kind is DepthKind.DISPARITY else depth.values
     known = values[depth.valid]
     if not known.size:
         return values
     low, high = np.percentile(known, _PERCENTILES)
     if high <= low:
-        return np.where(depth.valid, 0.5, np.nan)
-    return np.asarray(np.clip((values - low) / (high - low), 0.0, 1.0))
+        return np.where(depth.valid, np.float32(0.5), np.float32(np.nan))
+    return np.asarray(np.clip((values - np.float32(low)) / np.float32(high - low), 0.0, 1.0))
 
 
-def height(depth: DepthMap, camera: Camera) -> Array:
+def height(depth: DepthMap, camera: Camera) -> Planes:
     """(H, W) height over the camera, in 0..1: 0.5 is level with it, log-like in metres, +-100 m at the ends.
 
     Up is the picture's up: exact for a level camera, turned with a tilted one.
     """
-    metres = unproject(depth.values, camera) @ _UP
-    return np.asarray(0.5 + 0.5 * np.clip(np.arcsinh(metres / Z_MIN_M) / math.asinh(Z_MAX_M / Z_MIN_M), -1.0, 1.0))
+    up = (camera.cy - 0.5 - np.arange(camera.height)) / camera.fy  # of each row at z = 1
+    metres = up.astype(np.float32)[:, None] * depth.values
+    share = np.float32(0.5 / math.asinh(Z_MAX_M / Z_MIN_M))
+    return np.asarray(np.clip(0.5 + share * np.arcsinh(metres / np.float32(Z_MIN_M)), 0.0, 1.0))
 
 
-def normal(depth: DepthMap, camera: Camera) -> Array:
+def normal(depth: DepthMap, camera: Camera) -> Planes:
     """(H, W) cosine between surface normal and the picture's up, in 0..1: floor 1, wall 0.5, ceiling 0."""
-    return np.asarray(0.5 + 0.5 * surface_normals(depth, camera) @ _UP)
+    return np.asarray(0.5 - 0.5 * surface_normals(depth, camera)[..., 1], dtype=np.float32)  # camera y points down
 
 
-CHANNEL_COORDINATES: dict[str, Callable[[DepthMap], Array]] = {
+CHANNEL_COORDINATES: dict[str, Callable[[DepthMap], Planes]] = {
     "log_metric": log_metric,
     "inverse": inverse,
     "per_image": per_image,
 }
-_SEEN: dict[str, Callable[[DepthMap, Camera], Array]] = {"height": height, "normal": normal}
+_SEEN: dict[str, Callable[[DepthMap, Camera], Planes]] = {"height": height, "normal": normal}
 EXTRA_CHANNELS = ("valid", "disparity", "height", "normal")
-"""further planes; ``height`` and ``normal`` are unknown (0) without a camera; log_metric with the last three is HHA"""
+"""further planes; ``height`` and ``normal`` are unknown (0) without a camera. The last three are the code called HHA"""
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class DepthChannels:
         else:
             values = CHANNEL_COORDINATES["inverse" if name == "disparity" else name](depth)
         low, high = self.span
-        return np.asarray(np.nan_to_num(low + (high - low) * values, nan=0.0), dtype=np.float32)
+        return np.asarray(np.nan_to_num(np.float32(low) + np.float32(high - low) * values, nan=0.0, copy=False))
 
     @staticmethod
     def _size(depth: DepthMap | None, camera: Camera | None, size: tuple[int, int] | None) -> tuple[int, int]:

@@ -25,21 +25,20 @@ def surface_normals(depth: DepthMap, camera: Camera) -> Array:
     if depth.kind is not DepthKind.METRIC:
         raise SdvlmError(f"normals need metric depth, got {depth.kind}; an unknown scale and shift bends surfaces")
     points = unproject(depth.values, camera)
-    across, down = _step(points, axis=1), _step(points, axis=0)
-    normal = np.cross(down, across)
+    (ax, ay, az), (bx, by, bz) = (np.moveaxis(_step(points, axis), -1, 0) for axis in (0, 1))
+    normal = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)  # down x across
+    towards = np.where(np.einsum("ijk,ijk->ij", normal, points) > 0, -1.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-        away = (normal * points).sum(-1) > 0
-    return np.where(away[..., None], -normal, normal)
+        normal *= (towards / np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)))[..., None]
+    return normal
 
 
 def _step(points: Array, axis: int) -> Array:
     """(H, W, 3) from each point towards larger ``axis``, to or from the neighbour whose z differs less."""
-    ahead = np.full_like(points, np.nan)
-    behind = np.full_like(points, np.nan)
-    difference = np.diff(points, axis=axis)
+    border = [(0, 0), (0, 0), (0, 0)]
+    border[axis] = (1, 1)
+    steps = np.pad(np.diff(points, axis=axis), border, constant_values=np.nan)
     front = (slice(None),) * axis
-    ahead[(*front, slice(None, -1))] = difference
-    behind[(*front, slice(1, None))] = difference
-    near = np.nan_to_num(np.abs(behind[..., 2]), nan=np.inf) < np.nan_to_num(np.abs(ahead[..., 2]), nan=np.inf)
-    return np.where(near[..., None], behind, ahead)
+    behind, ahead = steps[(*front, slice(None, -1))], steps[(*front, slice(1, None))]
+    near, far = np.abs(behind[..., 2]), np.abs(ahead[..., 2])
+    return np.where(((near < far) | np.isnan(far))[..., None], behind, ahead)
