@@ -14,7 +14,7 @@ from PIL import Image
 
 from sdvlm.pairs.source import RawPair, Refusal, open_source
 from sdvlm.pairs.source_reading import Reading
-from sdvlm.pairs.source_rows import _Parquet
+from sdvlm.pairs.source_rows import open_row_file
 from sdvlm.types import DepthKind, SdvlmError
 
 SIZE = (24, 20)
@@ -70,8 +70,8 @@ def test_chunks_hold_about_as_many_rows_as_asked_for(tmp_path):
 
 def test_a_large_row_group_is_read_a_few_rows_at_a_time(tmp_path):
     path = write(tmp_path / "rows.parquet", 100, group=100)
-    with path.open("rb") as stream:
-        batches = list(_Parquet(stream).batches(range(1), ["image"]))
+    with open_row_file(str(path), "rows") as file:
+        batches = list(file.batches(range(1), ["image"]))
     assert max(batch.num_rows for batch in batches) <= 8
     assert sum(batch.num_rows for batch in batches) == 100
 

@@ -44,8 +44,12 @@ def open_row_file(path: str, shown: str) -> Iterator[RowFile]:
     """
     pa = require("pyarrow", "reading tables")
     try:
-        with open_bytes(path) as stream:
-            yield _Arrow(path) if path.endswith(".arrow") else _Parquet(stream)
+        if path.endswith(".arrow"):
+            with pa.memory_map(path, "r") as stream:
+                yield _Arrow(stream)
+        else:
+            with open_bytes(path) if "://" in path else pa.OSFile(path, "r") as stream:
+                yield _Parquet(stream)
     except SdvlmError:
         raise
     except FileNotFoundError:
@@ -74,11 +78,9 @@ class _Parquet:
 class _Arrow:
     """Mapped into memory, so that rows before those that are wanted are not read."""
 
-    def __init__(self, path: str) -> None:
-        pa = require("pyarrow", "reading Arrow files")
-        source = pa.memory_map(path, "r")
-        self.size = int(source.size())
-        self._stream = pa.ipc.open_stream(source)
+    def __init__(self, stream: Any) -> None:
+        self.size = size_of(stream)
+        self._stream = require("pyarrow.ipc", "reading Arrow files").open_stream(stream)
         self.schema = self._stream.schema
 
     def group_rows(self) -> list[int]:
