@@ -44,6 +44,7 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     shared_prefix: Cache | None = None,
+    prefix_lengths: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention in the form transformers calls it.
@@ -52,6 +53,7 @@ def attend(
         query, key, value: (R, H, L, w) of the rows.
         attention_mask: ignored with a prefix: rows are causal and padded on the right.
         shared_prefix: cache with keys and values (B, H, P, w) of the pictures; rows of one picture lie together.
+        prefix_lengths: (B,) long, where prefixes are right-padded: how much of each there is.
 
     Returns:
         (R, L, H, w) and no weights.
@@ -70,6 +72,9 @@ def attend(
     query = query * kwargs["scaling"]
     together = query.view(pictures, -1, heads, length, width).transpose(1, 2).reshape(pictures, heads, -1, width)
     far = (together @ keys.transpose(-1, -2)).view(pictures, heads, -1, length, prefix)  # [B, H, Q, L, P]
+    if prefix_lengths is not None:
+        padding = torch.arange(prefix, device=far.device) >= prefix_lengths[:, None]  # [B, P]
+        far = far.masked_fill(padding[:, None, None, None], -torch.inf)
     near = (query @ key.transpose(-1, -2)).view(pictures, -1, heads, length, length).transpose(1, 2)  # [B, H, Q, L, L]
     near = near.masked_fill(_later(query), -torch.inf)
     weights = torch.cat([far, near], dim=-1).float().softmax(-1).to(value.dtype)
