@@ -75,6 +75,12 @@ def _hosts():
     vision, ids = {**_PACKED, **_WINDOWS, "out_hidden_size": 32}, {"image_token_id": 3, "video_token_id": 4}
     config = hf.Qwen2_5_VLConfig(vision_config=vision, text_config={**_TEXT, **_ROPE}, vision_start_token_id=5, **ids)
     yield "qwen2.5-vl", hf.Qwen2_5_VLForConditionalGeneration(config)
+    deep = {"hidden_size": 32, "intermediate_size": 32, "deepstack_visual_indexes": [0], "num_position_embeddings": 16}
+    rope = {"rope_parameters": {**_ROPE["rope_parameters"], "mrope_interleaved": True}, "head_dim": 8}
+    config = hf.Qwen3VLConfig(vision_config={**_PACKED, **deep, "out_hidden_size": 32}, text_config={**_TEXT, **rope})
+    yield "qwen3-vl", hf.Qwen3VLForConditionalGeneration(config)
+    config = hf.LlavaNextConfig(vision_config=clip, text_config=text, image_grid_pinpoints=[[56, 112], [112, 56]])
+    yield "tiled", hf.LlavaNextForConditionalGeneration(config)
 
 
 def _made(pairs):
@@ -91,7 +97,7 @@ def _made(pairs):
 
 
 TOWERS = ("clip", "siglip", "dinov2", "dinov2 registers", "vit", "qwen2-vl", "qwen2.5-vl")
-HOSTS = ("llava", "llava siglip", "qwen2.5-vl")
+HOSTS = ("llava", "llava siglip", "qwen2.5-vl", "qwen3-vl")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import transformers as hf
 from torch import nn
 
 from sdvlm.fusion.inflate import inflated, patch_embedding
@@ -92,6 +93,13 @@ def test_dtype_and_freezing_are_kept(towers):
 def test_what_has_not_one_patch_embedding_is_refused(module, message):
     with pytest.raises(SdvlmError, match=message):
         inflated(module, 2)
+
+
+def test_a_tower_that_takes_flattened_patches_is_refused():
+    with torch.device("meta"):
+        tower = hf.Siglip2VisionModel(hf.Siglip2VisionConfig())
+    with pytest.raises(SdvlmError, match=r"Siglip2VisionModel must have .* linear layer are not supported"):
+        inflated(tower, 2)
 
 
 def test_no_planes_are_refused(towers):

@@ -45,6 +45,18 @@ def test_grey_planes_give_the_image_tokens_of_the_host(host, used_before):
     torch.testing.assert_close(torch.cat(made), torch.cat(wanted), atol=1e-5, rtol=1e-5)
 
 
+def test_tiles_are_put_together_by_the_host(hosts):
+    host = hosts["tiled"].base_model
+    tiles, sizes = torch.randn(1, 3, 1, 56, 56), torch.tensor([[50, 100]])
+    half = VisionHalf(host, 2)
+    with torch.no_grad():
+        made = half(host, {"pixel_values": torch.cat([tiles, tiles], dim=2), "image_sizes": sizes})
+        inputs = {"pixel_values": tiles.expand(-1, -1, 3, -1, -1), "image_sizes": sizes}
+        wanted = host.get_image_features(**inputs, return_dict=True)["pooler_output"]
+    torch.testing.assert_close(made[0], wanted[0], atol=1e-5, rtol=1e-5)
+    assert len(made[0]) > 2 * 16  # tiles, the whole picture and the separators of rows
+
+
 def test_it_learns_alone(host):
     host = copy.deepcopy(host).requires_grad_(False)
     half = VisionHalf(host.base_model, 2)
