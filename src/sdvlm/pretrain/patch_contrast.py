@@ -52,7 +52,7 @@ def patch_contrast(
     Patches of too little known depth take no part, neither as question nor as candidate. Patches of near equal RGB
     features (one wall) are not each other's negatives. Where both sides know the place of a patch (position
     embeddings) the place is the answer and depth need not be read: encode without them
-    (``tower_body.without_positions``).
+    (``tower_body.TowerBody.without_places``).
 
     Args:
         depth: (B, N, E) projected features of depth patches.
