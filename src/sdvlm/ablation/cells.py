@@ -1,6 +1,7 @@
 """What is compared: how depth enters, and which depth it is. Beside each the published figure of the same idea.
 
-Published: SD-VLM's ablation (arXiv 2509.17664, MSMU-Bench, success rate in percent as printed, a LLaVA-1.5-7B with LoRA).
+Published: SD-VLM's ablation (arXiv 2509.17664; MSMU-Bench, success rate in percent as printed; LLaVA-1.5-7B with
+LoRA).
 """
 
 from __future__ import annotations

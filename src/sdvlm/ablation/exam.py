@@ -1,8 +1,8 @@
 """The test: questions about held-out rooms, asked three ways.
 
-*rooms*: as they are. *scaled*: the same pictures, all depth and all true lengths multiplied by a factor that the picture
-does not show, far enough from 1 that an answer which ignores it is wrong; only depth tells it. *withheld*: as they are,
-with depth taken away.
+*rooms*: as they are. *scaled*: the same pictures, all depth and all true lengths multiplied by a factor that the
+picture does not show, far enough from 1 that an answer which ignores it is wrong; only depth tells it. *withheld*: as
+they are, with depth taken away.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ARMS = ("rooms", "scaled", "withheld")
 METRIC_FAMILIES = (QuestionType.SCALE_ESTIMATION.value, QuestionType.ABSOLUTE_DISTANCE.value)
 """families whose answers are lengths and whose questions give no other length away"""
 TEST_SEED = 700_000
-"""seed of the held-out rooms; training rooms have seeds from 2,000,000 up, those of the shipped weights from 1,000,000"""
+"""seed of the held-out rooms; training rooms have 2,000,000 and up, those of the shipped weights 1,000,000 and up"""
 
 
 @dataclass(frozen=True)

@@ -97,16 +97,14 @@ def plain_model(folder: Path | None) -> tuple[DepthVLM, DepthProcessor]:
         loaded = DepthVLM.from_pretrained(place, dtype=torch.float32)
         processor = DepthProcessor.from_pretrained(place)
     if loaded.vlm.config.model_type != "llava" or loaded.vlm.config.text_config.model_type != "llama":
-        raise SdvlmError(
-            f"{folder} is no model of the nano kind (a LLaVA with a Llama); the ablation trains only these"
-        )
+        raise SdvlmError(f"{folder} is no LLaVA with a Llama, as nano is; the ablation trains only such models")
     model = DepthVLM.from_vlm(loaded.vlm, None)
     return model.train(False), DepthProcessor.for_model(model, processor.processor)
 
 
 def side_of(model: DepthVLM) -> int:
     """Side of the square that a nano model sees, in pixels."""
-    return int(model.config.vlm_config.vision_config.image_size)  # type: ignore[union-attr]
+    return int(model.config.vlm_config.vision_config.image_size)
 
 
 def prepare(

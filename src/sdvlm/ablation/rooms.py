@@ -82,7 +82,8 @@ class Rooms:
     def concatenate(cls, parts: list[Rooms]) -> Rooms:
         """Pictures of several, in order."""
         arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
-        return cls(*arrays, questions=[one for part in parts for one in part.questions])
+        pictures, depth_mm, cameras = arrays
+        return cls(pictures, depth_mm, cameras, [one for part in parts for one in part.questions])
 
 
 _ARRAYS = ("pictures", "depth_mm", "cameras")
@@ -119,8 +120,9 @@ def read_rooms(paths: Iterable[Path]) -> Rooms:
     for path in paths:
         with safe_open(path, framework="numpy") as file:
             texts = json.loads(file.metadata()["questions"])
-            arrays = [file.get_tensor(name) for name in _ARRAYS]
-        parts.append(Rooms(*arrays, questions=[tuple(_sample(one) for one in asked) for asked in texts]))
+            pictures, depth_mm, cameras = (file.get_tensor(name) for name in _ARRAYS)
+        questions = [tuple(_sample(one) for one in asked) for asked in texts]
+        parts.append(Rooms(pictures, depth_mm, cameras, questions))
     return Rooms.concatenate(parts)
 
 

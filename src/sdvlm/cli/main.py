@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "inspect": ("sdvlm.cli.inspect:inspect", "Write a page to look through built data."),
     "export": ("sdvlm.cli.export:export", "Write built data as LLaVA or ShareGPT JSON or as messages."),
+    "ablate": ("sdvlm.cli.ablate:ablate", "Train nano under every way depth can enter, and compare; resumable."),
     "doctor": ("sdvlm.cli.doctor:doctor", "Say what is installed, and what a depth file holds."),
     "eval": ("sdvlm.cli.eval:evaluate", "Ask a benchmark's questions, score the answers; resumable."),
     "score": ("sdvlm.cli.score:score", "Score judged answers or predictions: official, strict, rules, a judge."),
