@@ -81,7 +81,7 @@ def build_pairs(
         OSError: a file cannot be written (the disk is full); nothing half-written is left, and the next run goes on.
     """
     config = config or PairsConfig()
-    settings = {**source.settings(), **config.to_dict()}
+    settings = json.loads(json.dumps({**source.settings(), **config.to_dict()}))  # as the manifest gives it back
     stamp = digest_of(settings)
     if out.exists() and not out.is_dir():
         raise SdvlmError(f"{out} is a file; give a folder to build into")
