@@ -127,6 +127,13 @@ def test_links_are_followed_but_not_in_circles(folder):
     assert source.skipped == {"links that lead in a circle": 1}
 
 
+def test_what_is_no_file_is_not_opened(folder):
+    os.mkfifo(folder / "pipe.png")  # reading it would wait for ever
+    source = open_source(folder)
+    assert len(read_all(source)) == 5
+    assert source.skipped == {"not a regular file": 1}
+
+
 def test_pictures_are_turned_upright_and_their_camera_is_that_of_the_upright_picture(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

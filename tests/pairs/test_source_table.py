@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import pickle
+import tempfile
 from collections import Counter
 
 import datasets
@@ -269,6 +270,16 @@ def test_a_damaged_file_among_others_is_one_refusal(tmp_path):
         read_all(open_source(tmp_path / "b.parquet"))
 
 
+def test_saved_data_cut_short_is_refused_by_name(tmp_path):
+    rows = {"image": [Image.fromarray(pixels(seed)) for seed in range(5)]}
+    saved = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image()}))
+    saved.save_to_disk(tmp_path / "saved")
+    (file,) = (tmp_path / "saved").glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(SdvlmError, match=r"^data-00000-of-00001: .* cut short, damaged or no table"):
+        read_all(open_source(tmp_path / "saved"))
+
+
 def test_damage_within_a_file_loses_its_rows_and_says_which(tmp_path):
     path = write(tmp_path / "a.parquet", 12, group=4)
     place = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
@@ -281,6 +292,27 @@ def test_damage_within_a_file_loses_its_rows_and_says_which(tmp_path):
     ]
     (refused,) = [one for one in found if isinstance(one, Refusal)]
     assert refused.reason.endswith("rows 4 to 7 are lost")
+
+
+def test_a_failing_machine_is_no_fault_of_a_picture(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", 2, depth=[millimetres(0), millimetres(1)])
+    chunks = list(open_source(path, depth_column="depth").chunks(4))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))  # as if there were no room for temporary files
+    with pytest.raises(OSError, match="No such file or directory"):
+        list(chunks[0].read())
+
+
+def test_each_picture_is_decoded_once_and_none_while_listing(tmp_path, monkeypatch):
+    decoders = []
+    real = Image._getdecoder
+    monkeypatch.setattr(Image, "_getdecoder", lambda *given: decoders.append(given[1]) or real(*given))
+    source = open_source(write(tmp_path / "a.parquet", 9, group=9))
+    decoders.clear()
+    chunks = list(source.chunks(2))
+    assert decoders == []
+    assert len(chunks) > 2
+    assert [one.pair_id for chunk in chunks for one in chunk.read()] == [f"a/{row:08d}" for row in range(9)]
+    assert decoders == ["zip"] * 9
 
 
 def test_a_table_without_rows_is_refused(tmp_path):

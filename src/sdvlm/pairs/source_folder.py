@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -82,8 +83,7 @@ def _walk(
     """(path below the root, bytes) of each picture; ``above`` are device and inode of the folders around this one."""
     try:
         here = folder.stat()
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+        names = sorted(os.listdir(folder))
     except OSError as error:
         if not below:
             raise SdvlmError(f"{folder}: cannot be listed ({error.strerror})") from error
@@ -93,25 +93,24 @@ def _walk(
     if mark in above:
         skipped["links that lead in a circle"] += 1
         return
-    for entry in found:
-        if entry.name.startswith("."):
+    for name in names:
+        if name.startswith("."):
             skipped["hidden"] += 1
             continue
-        try:
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), f"{below}{entry.name}/", (*above, mark), skipped)
-            elif os.path.splitext(entry.name)[1].lower() not in PICTURE_SUFFIXES:
-                skipped["not a picture by suffix"] += 1
-            elif entry.is_file() or entry.is_symlink():
-                yield f"{below}{entry.name}", _bytes_of(entry)
-            else:
-                skipped["not a regular file"] += 1
-        except OSError:
-            skipped["not readable"] += 1
+        found = _stat(folder / name)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            yield from _walk(folder / name, f"{below}{name}/", (*above, mark), skipped)
+        elif os.path.splitext(name)[1].lower() not in PICTURE_SUFFIXES:
+            skipped["not a picture by suffix"] += 1
+        elif found is not None and not stat.S_ISREG(found.st_mode):
+            skipped["not a regular file"] += 1
+        else:
+            yield f"{below}{name}", -1 if found is None else found.st_size
 
 
-def _bytes_of(entry: os.DirEntry[str]) -> int:
+def _stat(path: Path) -> os.stat_result | None:
+    """None for a link to nowhere, or a file that is gone or forbidden: reading it says so."""
     try:
-        return entry.stat().st_size
-    except OSError:  # a link to nowhere: reading it says so
-        return -1
+        return path.stat()
+    except OSError:
+        return None
