@@ -96,12 +96,13 @@ def decode(data: bytes, name: str, config: DecodeConfig | None = None) -> Decode
             raise SdvlmError(f"{name}: holds {pages} pictures (animated or several pages); pass animated='first'")
         if picture.mode.startswith(("I", "F")):
             raise SdvlmError(f"{name}: is grey of more than 8 bits ({picture.mode}): depth, not a picture")
+        turned_by_load = picture.format == "TIFF" and _orientation(picture) in _TURNS  # Pillow turns those itself
         picture.load()
         exact = pages == 1 and _shown_alike(picture, data)
         orientation = _orientation(picture)
         upright: Any = picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
         image = np.array(upright.convert("RGB"), dtype=np.uint8)
-    turned = orientation in _TURNS
+    turned = turned_by_load or orientation in _TURNS
     return Decoded(image, data if exact and not turned else None, turned)
 
 
