@@ -20,6 +20,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "build": ("sdvlm.bench.build:bench_build", "scenes into questions: rates, where time and memory go, more workers"),
     "dpe": ("sdvlm.bench.dpe:bench_dpe", "cost of fusing depth against the prefill of a model"),
     "official": ("sdvlm.bench.official:bench_official", "what the released SD-VLM code does otherwise, as numbers"),
+    "pretrain": ("sdvlm.bench.pretrain:bench_pretrain", "pre-training on depth: retrieval, metres, RGB cached or not"),
     "render": ("sdvlm.bench.render:bench_render", "frames of procedural rooms per second"),
     "startup": ("sdvlm.bench.startup:bench_startup", "import, --help, first answer"),
     "controls": ("sdvlm.bench.controls:bench_controls", "the harness T0 to T8 on every fusion, or on a model"),

@@ -12,7 +12,7 @@ __all__ = ["bench"]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="answer, build, controls, dpe, official, render or startup.")],
+    name: Annotated[str, typer.Argument(help="answer, build, controls, dpe, official, pretrain, render or startup.")],
     questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
@@ -21,7 +21,9 @@ def bench(
         str | None, typer.Option(help="answer: size of the released model: small, llava-1.5-7b, toy or none (small).")
     ] = None,
     device: Annotated[str | None, typer.Option(help="answer: where the released model runs (cpu).")] = None,
-    scenes: Annotated[int | None, typer.Option(min=1, help="build: scenes of a build (8).")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="build: of a build (8); pretrain: drawn (610).")] = None,
+    data: Annotated[str | None, typer.Option(help="pretrain: a folder of sdvlm pairs (rooms are drawn).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="pretrain: of each run (250).")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="build: of the larger number of processes (2).")] = None,
     peer: Annotated[bool, typer.Option("--peer", help="build: time a peer's work for each object beside it.")] = False,
     big: Annotated[bool, typer.Option("--big", help="build: memory at 1,000 scenes (minutes).")] = False,
@@ -42,6 +44,8 @@ def bench(
         "shape": shape,
         "device": device,
         "scenes": scenes,
+        "data": data,
+        "steps": steps,
         "workers": workers,
         "peer": peer or None,
         "big": big or None,

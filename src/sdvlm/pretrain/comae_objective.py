@@ -68,7 +68,7 @@ class CoMAEObjective:
                     both = self.model.reconstruct(*inputs)
                     loss, said = both.loss, {"rgb": both.rgb, "depth": both.depth}
             share = len(chunk) / total
-            (loss * share).backward()  # type: ignore[no-untyped-call]
+            (loss * share).backward()
             for name, value in said.items():
                 told[name] = told.get(name, 0.0) + value.item() * share
         return told

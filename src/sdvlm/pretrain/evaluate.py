@@ -111,13 +111,19 @@ class Evaluation:
 
     def __call__(self) -> dict[str, float]:
         """Figures by name; a probe that cannot be fitted (no metric depth, say) is left out."""
-        figures = self._retrieval()
-        plain = self._probes(None)
-        figures |= {f"{name}_r2": value for name, value in plain.items()}
-        rng = np.random.default_rng([self.seed, 0xE7])
-        low, high = np.log(_SCALES)
-        figures |= {f"{name}_scale_r2": value for name, value in self._probes((rng, low, high)).items()}
-        return figures
+        return self._retrieval() | self.probes(self.encode)
+
+    def probes(self, encode: Encode, with_rgb: bool = False) -> dict[str, float]:
+        """R2 of linear probes of log metres, with depth as it is and with each map shrunk or stretched at random.
+
+        Args:
+            encode: of any encoder, so that another one can be probed on the same pairs.
+            with_rgb: whether it wants the RGB pictures.
+        """
+        plain, scaled = (self._probes(encode, with_rgb, one) for one in (False, True))
+        return {f"{name}_r2": value for name, value in plain.items()} | {
+            f"{name}_scale_r2": value for name, value in scaled.items()
+        }
 
     @torch.no_grad()
     def _retrieval(self) -> dict[str, float]:
@@ -148,34 +154,36 @@ class Evaluation:
             }
         return figures
 
-    def _probes(self, scaling: tuple[np.random.Generator, float, float] | None) -> dict[str, float]:
-        """R2 of linear probes of log metres: of patches from the trunk, of whole pictures from the embedding."""
+    def _probes(self, encode: Encode, with_rgb: bool, scaled: bool) -> dict[str, float]:
+        """Of patches from the trunk, of whole pictures from the embedding and from the mean of the trunk."""
+        rng = np.random.default_rng([self.seed, 0xE7])
         sides = []
         for samples, positions in ((self.train, self.fitted), (self.test, self.probed)):
-            if scaling is not None:
-                rng, low, high = scaling
+            if scaled:
                 factors = np.ones(len(samples))
-                factors[positions] = np.exp(rng.uniform(low, high, len(positions)))
+                factors[positions] = np.exp(rng.uniform(*np.log(_SCALES), len(positions)))
                 samples = replace(samples, scales=factors.tolist())
-            sides.append(self._probed(samples, positions))
+            if with_rgb:
+                samples = replace(samples, pooled=None, patches=None)
+            sides.append(self._probed(replace(samples, with_rgb=with_rgb), positions, encode))
         fit, test = sides
         figures = {}
-        for name, of in (
-            ("trunk", lambda one: (one.patches, one.patch_targets)),
-            ("embedding", lambda one: (one.embeddings, one.targets)),
-            ("pooled_trunk", lambda one: (one.pooled, one.targets)),
+        for name, one, other in (
+            ("trunk", (fit.patches, fit.patch_targets), (test.patches, test.patch_targets)),
+            ("embedding", (fit.embeddings, fit.targets), (test.embeddings, test.targets)),
+            ("pooled_trunk", (fit.pooled, fit.targets), (test.pooled, test.targets)),
         ):
-            value = _r2(*of(fit), *of(test))
+            value = _r2(*one, *other)
             if value is not None:
                 figures[name] = value
         return figures
 
     @torch.no_grad()
-    def _probed(self, samples: Samples, positions: Sequence[int]) -> _Probed:
+    def _probed(self, samples: Samples, positions: Sequence[int], encode: Encode) -> _Probed:
         rng = np.random.default_rng([self.seed, 0xA1])
         parts: list[tuple[Tensor, ...]] = []
-        for chunk in replace(samples, with_rgb=False).chunks(positions, self.chunk):
-            made = self.encode(chunk)
+        for chunk in samples.chunks(positions, self.chunk):
+            made = encode(chunk)
             pictures = zip(made.trunk, chunk.metres, chunk.grids, strict=True)
             for number, (trunk, metres, grid) in enumerate(pictures):
                 targets = depth_targets(metres, grid)

@@ -44,6 +44,7 @@ class State:
         step: optimiser steps done.
         start: figures of the first evaluation.
         final: of the last one.
+        rgb: what the probes read from the frozen RGB tower.
         faults: what the watch said, when it said so first, by kind.
         seconds: spent on steps.
     """
@@ -51,6 +52,7 @@ class State:
     step: int = 0
     start: dict[str, float] = field(default_factory=dict)
     final: dict[str, float] = field(default_factory=dict)
+    rgb: dict[str, float] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 

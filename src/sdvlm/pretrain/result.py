@@ -27,7 +27,7 @@ class PretrainResult:
         start: figures of the evaluation before the first step.
         final: figures of the last evaluation.
         faults: what the watch said at any time, by kind, with the step it was said at first.
-        rgb: probe R2 of the frozen RGB tower's own patch features, for comparison.
+        rgb: the probes' R2 on the frozen RGB tower's own features, for comparison; at random scales it cannot know.
         parameters: of the depth encoder.
         train_seconds: of optimiser steps, without evaluations; over all parts of a resumed run.
         pairs_per_second: trained on in that time.

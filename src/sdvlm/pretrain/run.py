@@ -105,6 +105,8 @@ def _run(
     loop = Loop(
         config, found.train, objective, optimizer, evaluation, writer, out / "checkpoints", facts, device, progress
     )
+    if not state.rgb:
+        state.rgb = evaluation.probes(teacher.features, with_rgb=True)
     loop.run(state)
     result = _result(out, config, found, state, objective)
     if writer is not None:
@@ -180,6 +182,7 @@ def _result(
         start=state.start,
         final=state.final,
         faults=state.faults,
+        rgb=state.rgb,
         parameters=sum(one.numel() for one in objective.encoder().parameters()),
         train_seconds=round(state.seconds, 2),
         pairs_per_second=round(own * state.step / state.seconds, 2) if state.seconds else 0.0,

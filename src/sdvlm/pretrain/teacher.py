@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sdvlm.fusion.encoder import rgb_patch_features
 from sdvlm.fusion.rgb_tower import RgbTower
 from sdvlm.pretrain.cells import pool_cells, split_pictures
+from sdvlm.pretrain.evaluate import Features
 from sdvlm.pretrain.pictures import Chunk, Samples
 
 __all__ = ["Teacher", "weights_digest"]
@@ -54,6 +55,11 @@ class Teacher:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.dtype == "bfloat16"):
             features = rgb_patch_features(self.tower, **inputs, layer=self.layer)
         return split_pictures(features.float(), chunk.grids)
+
+    def features(self, chunk: Chunk) -> Features:
+        """As an encoder's, for the probes: patch features, and their mean for an embedding."""
+        each = self.patches(chunk)
+        return Features(each, torch.stack([one.mean(dim=0) for one in each]))
 
     def pooled(self, chunk: Chunk) -> Tensor:
         """(B, cells * cells, D) pooled features: those on disk, or of the pictures the chunk carries."""
