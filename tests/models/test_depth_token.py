@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.models.grid import token_boxes
 from sdvlm.models.processor import DepthProcessor
@@ -20,9 +21,9 @@ from .conftest import Tiny
 SIZES = [(100, 75), (75, 101), (64, 64)]
 
 
-def parts_of(tiny: Tiny) -> tuple[DepthVLM, DepthProcessor]:
+def parts_of(tiny: Tiny, paired: bool = True) -> tuple[DepthVLM, DepthProcessor]:
     torch.manual_seed(0)
-    model = DepthVLM.from_vlm(copy.deepcopy(tiny.model), "depth_token")
+    model = DepthVLM.from_vlm(copy.deepcopy(tiny.model), FusionConfig("depth_token", paired=paired))
     return model, DepthProcessor.for_model(model, copy.deepcopy(tiny.processor))
 
 
@@ -53,8 +54,9 @@ def own_tokens(tiny: Tiny, batch: Any) -> list[torch.Tensor]:
         return list(tiny.model.get_image_features(**plain, return_dict=True).pooler_output)
 
 
-def test_a_picture_keeps_its_tokens_and_as_many_depth_tokens_follow(tiny: Tiny) -> None:
-    model, processor = parts_of(tiny)
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_picture_keeps_its_tokens_and_as_many_depth_tokens_follow(tiny: Tiny, paired: bool) -> None:
+    model, processor = parts_of(tiny, paired)
     depth, camera = depth_map(SIZES[0]), Camera.from_fov(*SIZES[0], 60.0)
     batch = processor(ask("How far?"), picture(SIZES[0]), depth, camera)
     own, behind = slots(model, batch)
@@ -63,7 +65,8 @@ def test_a_picture_keeps_its_tokens_and_as_many_depth_tokens_follow(tiny: Tiny) 
     assert torch.equal(own, alone)
     grid = DepthGrid.unpack(batch["depth_grid"], torch.zeros(len(alone), dtype=torch.long))
     with torch.no_grad():
-        assert torch.equal(behind, model.fusion(alone, grid))
+        depth_alone = model.fusion(alone, grid)
+    torch.testing.assert_close(behind, depth_alone + alone if paired else depth_alone)
     image_tokens = [int((b["input_ids"] == processor.processor.image_token_id).sum()) for b in (batch, plain)]
     assert image_tokens == [2 * len(alone), len(alone)]
     assert torch.equal(batch["pixel_values"], plain["pixel_values"])  # a depth picture costs the tower nothing
@@ -113,7 +116,7 @@ def test_a_bump_in_depth_changes_only_the_depth_tokens_whose_boxes_it_touches(
 
 
 def test_a_token_takes_its_place_from_the_picture_not_from_the_padding(tiny: Tiny) -> None:
-    model, processor = parts_of(tiny)
+    model, processor = parts_of(tiny, paired=False)
     flat = DepthMap(np.full((75, 100), 2.0))
     _, behind = slots(model, processor(ask("?"), picture(SIZES[0]), flat))
     boxes = token_boxes(model, processor.processor, SIZES[0])

@@ -76,6 +76,9 @@ class FusionConfig:
     """``DepthChannels.to_dict()``: what ``encoder_add``, ``concat`` and ``adapter`` see of a depth map"""
     bins: int = 128
     """depths that ``depth_token`` has a learned token for"""
+    paired: bool = True
+    """``depth_token`` and ``concat``: each depth token holds its image token too, so that the language model need not
+    search which belong together; False: depth alone, as published"""
     renderer: str = "log_gray"
     """a key of ``fusion.renderers.RENDERERS``: how ``depth_image`` draws a depth map"""
     prompt: str = "grid"

@@ -199,9 +199,7 @@ class DepthPlacer:
         planes = []
         for size, depth, camera in zip(shown.sizes, shown.depth, shown.camera, strict=True):
             steps = self.grid.transform(size)
-            seen = None if depth is None else steps.depth(depth)
-            lens = None if camera is None else steps.camera(camera)
-            planes.append(torch.from_numpy(channels.planes(seen, lens, size=steps.target_size)))
+            planes.append(torch.from_numpy(channels.processed(steps, depth, camera)))
         pixels: Tensor = lay_out(planes, self._vlm_config.vision_config)["pixel_values"]
         return pixels
 

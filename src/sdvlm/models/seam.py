@@ -21,7 +21,7 @@ from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.types import SdvlmError
 
-__all__ = ["DepthInputs", "fuse", "fused_inputs", "without_depth_slots"]
+__all__ = ["DepthInputs", "check_positions", "fuse", "fused_inputs", "without_depth_slots"]
 
 _GRID, _PIXELS = "image_grid_thw", "pixel_values"
 _PER_PICTURE = (_GRID, "image_sizes")
@@ -64,7 +64,8 @@ def fused_inputs(
     shown = {name: value for name, value in own.items() if name in wanted}
     seen = None
     if depth.pixels is not None:
-        seen = shown | {_PIXELS: depth.pixels.to(device=vlm.device, dtype=vlm.dtype)}
+        precision = torch.float32 if config.place == "tower" else vlm.dtype  # an adapter reads depth in full
+        seen = shown | {_PIXELS: depth.pixels.to(device=vlm.device, dtype=precision)}
     elif hasattr(fusion, "encode") or config.place == "tower":
         raise SdvlmError(f"the fusion '{config.name}' reads depth_pixels; pass on all the processor made")
     with _inside(fusion, config, host, seen):
@@ -103,7 +104,8 @@ def fuse(
     if config.place == "tower":
         return features
     given = (fusion.encode(host, seen),) if config.channels is not None else ()
-    made = fusion(tokens, grid, *given).split(lengths)
+    new = fusion(tokens, grid, *given)
+    made = (new + tokens if config.place == "picture" and config.paired else new).split(lengths)
     fused: Any = made
     if config.place == "picture":
         fused = _behind(features, pictures, made, depth.pictures)
@@ -112,6 +114,21 @@ def fuse(
     if isinstance(pictures, list):
         fused = list(fused)
     return type(features)(**{**features, "pooler_output": fused})
+
+
+def check_positions(vlm: Any, inputs: Mapping[str, Any]) -> None:
+    """Without its image grid and token types a three-axis model silently uses wrong positions (5.23): refuse.
+
+    Raises:
+        SdvlmError: one of them is missing.
+    """
+    if inputs.get(_PIXELS) is None and inputs.get("mm_encoder_outputs") is None:
+        return
+    accepted = inspect.signature(vlm.forward).parameters
+    explicit = inputs.get("position_ids") is not None
+    for name in (_GRID, "mm_token_type_ids"):
+        if _GRID in accepted and name in accepted and inputs.get(name) is None and not explicit:
+            raise SdvlmError(f"{type(vlm).__name__} got pictures without {name}; pass on all the processor made")
 
 
 def without_depth_slots(batch: Mapping[str, Any], depth_pictures: list[bool]) -> Tensor:

@@ -30,7 +30,6 @@ __all__ = ["DepthVLM", "DepthVLMConfig"]
 
 ENCODED = ("encoder_add", "concat")
 """fusions with a depth encoder, which may be a pre-trained one"""
-_GRID_INPUT, _TYPE_INPUT = "image_grid_thw", "mm_token_type_ids"
 
 
 class DepthVLM(PreTrainedModel, GenerationMixin):
@@ -195,7 +194,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         Raises:
             SdvlmError: see :meth:`forward`.
         """
-        self._check_positions(inputs)
+        seam.check_positions(self.vlm, inputs)
         if depth_grid is None:
             return inputs
         fusion, settings = self._fusion()
@@ -223,18 +222,6 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
                 f"the fusion '{settings.name}' puts depth into the prompt, so the model takes no depth_grid"
             )
         return self.fusion, settings
-
-    def _check_positions(self, inputs: dict[str, Any]) -> None:
-        """Without its image grid and token types a three-axis model silently uses wrong positions (5.23): refuse."""
-        if inputs.get("pixel_values") is None and inputs.get("mm_encoder_outputs") is None:
-            return
-        accepted = inspect.signature(self.vlm.forward).parameters
-        explicit = inputs.get("position_ids") is not None
-        for name in (_GRID_INPUT, _TYPE_INPUT):
-            if _GRID_INPUT in accepted and name in accepted and inputs.get(name) is None and not explicit:
-                raise SdvlmError(
-                    f"{type(self.vlm).__name__} got pictures without {name}; pass on all the processor made"
-                )
 
     @property
     def generation_config(self) -> GenerationConfig:
