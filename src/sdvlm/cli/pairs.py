@@ -151,7 +151,8 @@ def pairs(
     )
     where = EngineConfig(engine.value, workers, address)
     try:
-        made = build_pairs(opened, out, config, where, strict=strict, progress=_progress)
+        with _Counter() as counter:
+            made = build_pairs(opened, out, config, where, strict=strict, progress=counter.show)
     except OSError as error:
         error.filename = error.filename or str(out)  # a full disk does not say which
         raise
@@ -222,8 +223,23 @@ def _options(words: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def _progress(key: str, done: int, rejected: int) -> None:
-    typer.echo(f"\r{done} chunks, {rejected} pictures rejected\x1b[K", err=True, nl=False)
+class _Counter:
+    """One line on stderr that counts, and ends before anything else is said."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def show(self, key: str, done: int, rejected: int) -> None:
+        """After a chunk."""
+        self._shown = True
+        typer.echo(f"\r{done} chunks, {rejected} pictures rejected\x1b[K", err=True, nl=False)
+
+    def __enter__(self) -> _Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            typer.echo("", err=True)
 
 
 def _document(made: PairsResult) -> dict[str, Any]:
@@ -241,7 +257,6 @@ def _document(made: PairsResult) -> dict[str, Any]:
 
 
 def _print(made: PairsResult) -> None:
-    typer.echo("", err=True)
     for split, counts in made.manifest.counts.items():
         scenes = f" of {counts['scenes']} scenes" if counts["scenes"] else ""
         copies = f" and {counts['copies']} augmented copies" if counts["copies"] else ""
