@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
     Dinov2WithRegistersConfig,
@@ -33,9 +33,9 @@ from sdvlm.fusion.tower_layers import (
     pictures_of,
     token_rows,
     tower_layers,
-    tower_of,
     tower_width,
 )
+from sdvlm.fusion.towers import find_tower
 from sdvlm.types import SdvlmError
 
 SIDE, PATCH = 32, 8
@@ -174,17 +174,10 @@ def test_a_tower_that_does_not_attend_is_refused() -> None:
         tower_layers(base)
 
 
-def test_a_model_without_a_tower_is_refused() -> None:
-    base = llava(CLIPVisionConfig(**FIXED, intermediate_size=32))
-    base.vision_tower = nn.Identity()
-    with pytest.raises(SdvlmError, match="no vision tower"):
-        tower_of(base)
-
-
 def test_windows_whose_order_is_not_stated_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     base = qwen2_5()
     inputs = lay_out(pictures(base), base.config.vision_config)
-    monkeypatch.delattr(type(tower_of(base)), "permute_input_for_window_attn")
+    monkeypatch.delattr(type(find_tower(base)), "permute_input_for_window_attn")
     with pytest.raises(SdvlmError, match="attends in windows"):
         token_rows(base, inputs, torch.Size([len(inputs["pixel_values"]), 32]))
 

@@ -15,7 +15,10 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaModel,
 from sdvlm.fusion.adapter import SideAdapter
 from sdvlm.fusion.depth_channels import DepthChannels
 from sdvlm.fusion.pixel_layout import lay_out
-from sdvlm.fusion.tower_layers import tower_layers, tower_of
+from sdvlm.fusion.tower_layers import tower_layers
+from sdvlm.fusion.towers import find_tower
+from sdvlm.models.processor import DepthProcessor
+from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import DepthMap, SdvlmError
 
 from .conftest import Tiny
@@ -167,7 +170,7 @@ def test_gradient_checkpointing_changes_no_gradient(tiny: Tiny) -> None:
         if checkpointing:
             model.gradient_checkpointing_enable()
             assert any(
-                getattr(module, "gradient_checkpointing", False) for module in tower_of(model.base_model).modules()
+                getattr(module, "gradient_checkpointing", False) for module in find_tower(model.base_model).modules()
             )
         torch.cat(seen(adapter, model.base_model, pixels, depth, ALL)).square().mean().backward()
         gradients.append([parameter.grad for parameter in adapter.parameters()])
@@ -210,7 +213,7 @@ def test_what_is_saved_is_what_loads_and_the_host_is_no_part_of_it(tiny: Tiny) -
     other.load_state_dict(adapter.state_dict())
     base = tiny.model.base_model
     assert all(map(torch.equal, seen(adapter, base, pixels, depth, ALL), seen(other, base, pixels, depth, ALL)))
-    assert sum(p.numel() for p in adapter.parameters()) < sum(p.numel() for p in tower_of(base).parameters())
+    assert sum(p.numel() for p in adapter.parameters()) < sum(p.numel() for p in find_tower(base).parameters())
 
 
 @torch.no_grad()
@@ -263,5 +266,38 @@ def test_at_real_widths_it_is_one_to_five_per_cent_of_the_tower() -> None:
         for host, layers in zip(hosts, [(0, 5, 11, 17), (0, 8, 16, 24)], strict=True):
             adapter = SideAdapter(host, CHANNELS.count)
             assert adapter.layers == layers
-            added, there = (sum(p.numel() for p in part.parameters()) for part in (adapter, tower_of(host)))
+            added, there = (sum(p.numel() for p in part.parameters()) for part in (adapter, find_tower(host)))
             assert 0.01 < added / there < 0.05
+
+
+def asked(tiny: Tiny, dtype: torch.dtype = torch.float32) -> tuple[DepthVLM, dict[str, Any]]:
+    """A model with a fresh adapter, and a prompt of two pictures of which one has depth, through the processor."""
+    model = DepthVLM.from_vlm(copy.deepcopy(tiny.model).to(dtype), "adapter").eval()
+    processor = DepthProcessor.for_model(model, copy.deepcopy(tiny.processor))
+    images = [
+        np.random.default_rng(i).integers(0, 256, (h, w, 3), dtype=np.uint8) for i, (w, h) in enumerate(SIZES[:2])
+    ]
+    depth = DepthMap(np.random.default_rng(9).uniform(0.5, 8.0, SIZES[0][::-1]))
+    content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Is the bed left of the curtain?"}]
+    batch = dict(processor([{"role": "user", "content": content}], images, [depth, None]))
+    return model, batch | {"pixel_values": batch["pixel_values"].to(dtype)}
+
+
+@torch.no_grad()
+def test_a_fresh_model_with_an_adapter_answers_as_its_base_and_an_open_one_does_not(tiny: Tiny) -> None:
+    model, batch = asked(tiny)
+    plain = {name: value for name, value in batch.items() if not name.startswith("depth_")}
+    assert torch.equal(model(**batch).logits, tiny.model(**plain).logits)
+    greedy = {"max_new_tokens": 6, "do_sample": False}
+    assert torch.equal(model.generate(**batch, **greedy), tiny.model.generate(**plain, **greedy))
+    model.fusion.load_state_dict(opened(tiny).state_dict())
+    assert not torch.equal(model(**batch).logits, tiny.model(**plain).logits)
+
+
+@torch.no_grad()
+def test_a_half_precision_model_hands_its_adapter_depth_in_full(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = asked(tiny, torch.bfloat16)
+    given, real = [], model.fusion.inside
+    monkeypatch.setattr(model.fusion, "inside", lambda *args: (given.append(args[1]), real(*args))[1])
+    model(**batch)
+    assert torch.equal(given[0]["pixel_values"], batch["depth_pixels"])

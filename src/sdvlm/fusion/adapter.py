@@ -63,6 +63,8 @@ class SideAdapter(nn.Module):
             raise SdvlmError(f"channels, width and stages must be at least 1; got {channels}, {width}, {stages}")
         width = width or max(8, inner // 4 // 8 * 8)
         depth = layers_read(base_model)
+        if depth < 1:
+            raise SdvlmError("this model's image tokens do not pass through its tower's layers; use another fusion")
         stages = min(stages, depth)
         self.layers = tuple(depth * stage // stages for stage in range(stages))
         self.stem = Stem(channels, width, patch)

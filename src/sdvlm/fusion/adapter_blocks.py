@@ -128,10 +128,11 @@ class _Injector(nn.Module):
         keys = _around([(self.key(state), there) for state, there in normed])
         values = _around([(self.value(state), there) for state, there in normed])
         query = self.query(tokens).unflatten(-1, (self.heads, -1))  # [P, h, w, heads, W / heads]
+        of_slots = torch.einsum("...hd,shd->s...h", query, self.slot_keys.unflatten(-1, (self.heads, -1)))
         scores = []
-        for (key, there), place in zip(keys, self.slot_keys, strict=True):
-            score = (query * (key + place).unflatten(-1, (self.heads, -1))).sum(dim=-1) / query.shape[-1] ** 0.5
-            scores.append(score.float().masked_fill(~there, _UNSEEN))
+        for (key, there), of_slot in zip(keys, of_slots, strict=True):
+            score = (query * key.unflatten(-1, (self.heads, -1))).sum(dim=-1) + of_slot
+            scores.append((score.float() / query.shape[-1] ** 0.5).masked_fill(~there, _UNSEEN))
         weights = torch.stack(scores).softmax(dim=0).to(query.dtype)[..., None]  # [slots, P, h, w, heads, 1]
         gathered = torch.zeros_like(query)
         for weight, (value, _), place in zip(weights, values, self.slot_weights, strict=True):

@@ -1,20 +1,20 @@
 """The layers of a vision tower, and which of their tokens looks at which patch of which picture.
 
-Found by what a model has, not by its family's name: the tower is the part that has the vision config, its layers the
-longest list of like blocks that attend. Tokens are a batch of equal pictures, class and register tokens first, or all
-pictures packed into one row, in merge blocks, some towers in windows of these.
+Found by what a tower has, not by its family's name: its layers are the longest list of like blocks that attend. Tokens
+are a batch of equal pictures, class and register tokens first, or all pictures packed into one row, in merge blocks,
+some towers in windows of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
 
 from sdvlm.fusion.pixel_layout import to_raster
+from sdvlm.fusion.towers import find_tower, window_order_undone
 from sdvlm.types import SdvlmError
 
 __all__ = [
@@ -23,22 +23,8 @@ __all__ = [
     "pictures_of",
     "token_rows",
     "tower_layers",
-    "tower_of",
     "tower_width",
 ]
-
-
-def tower_of(base_model: nn.Module) -> nn.Module:
-    """The vision tower of a vision-language model without its head.
-
-    Raises:
-        SdvlmError: there is none.
-    """
-    wanted = type(_vision_config(base_model))
-    for module in base_model.modules():
-        if type(getattr(module, "config", None)) is wanted:
-            return module
-    raise SdvlmError(f"{type(base_model).__name__} has no part with a {wanted.__name__}: no vision tower to work in")
 
 
 def tower_layers(base_model: nn.Module) -> nn.ModuleList:
@@ -47,7 +33,7 @@ def tower_layers(base_model: nn.Module) -> nn.ModuleList:
     Raises:
         SdvlmError: the tower has no list of like attention blocks, or several of equal length.
     """
-    tower = tower_of(base_model)
+    tower = find_tower(base_model)
     stacks = [module for module in tower.modules() if isinstance(module, nn.ModuleList) and _attends(module)]
     longest = max(map(len, stacks), default=0)
     found = [stack for stack in stacks if len(stack) == longest]
@@ -73,7 +59,7 @@ def layers_read(base_model: nn.Module) -> int:
 
 def tower_width(base_model: nn.Module) -> int:
     """Channels of the tower's tokens. Where a config has both, ``hidden_size`` is that behind the merger (Qwen2-VL)."""
-    config = _vision_config(base_model)
+    config: Any = find_tower(base_model).config
     width = getattr(config, "embed_dim", None) or getattr(config, "hidden_size", None)
     if not isinstance(width, int):
         raise SdvlmError(f"a {type(config).__name__} has not one width; side adapters want a plain transformer tower")
@@ -86,7 +72,7 @@ def patch_side(base_model: nn.Module) -> int:
     Raises:
         SdvlmError: patches are not square.
     """
-    side: Any = _vision_config(base_model).patch_size
+    side: Any = find_tower(base_model).config.patch_size
     sides = {side} if isinstance(side, int) else set(side)
     if len(sides) != 1:
         raise SdvlmError(f"side adapters want square patches; this tower's are {side}")
@@ -107,7 +93,7 @@ def pictures_of(base_model: nn.Module, inputs: Mapping[str, Tensor]) -> list[Ten
                 f"got pixels of shape {tuple(pixels.shape)}; use a fusion of the tokens"
             )
         return list(pixels)
-    config: Any = _vision_config(base_model)
+    config: Any = find_tower(base_model).config
     grids = _grids(inputs["image_grid_thw"])
     raster = to_raster(pixels, inputs["image_grid_thw"], config.spatial_merge_size)
     pictures = []
@@ -132,16 +118,21 @@ def token_rows(base_model: nn.Module, inputs: Mapping[str, Tensor], shape: torch
     Raises:
         SdvlmError: the tokens do not match the pictures, or are in an order that is not known.
     """
-    tower, config = tower_of(base_model), cast(Any, _vision_config(base_model))
+    tower = find_tower(base_model)
+    config: Any = tower.config
     if "image_grid_thw" not in inputs:
         return _batched_rows(tower, config, inputs["pixel_values"].shape, patch_side(base_model), shape)
     grids = _grids(inputs["image_grid_thw"])
     total = sum(height * width for height, width in grids)
     if tuple(shape[:-1]) != (total,):
         raise _mismatch(tower, shape, f"({total}, D) for pictures of {grids} patches")
-    moved_to = torch.empty(total, dtype=torch.long)
-    moved_to[_window_order(tower, inputs["image_grid_thw"], total)] = torch.arange(total)
-    raster = to_raster(moved_to, inputs["image_grid_thw"], config.spatial_merge_size)
+    if getattr(config, "window_size", None) and not hasattr(tower, "permute_input_for_window_attn"):
+        raise SdvlmError(
+            f"{type(tower).__name__} attends in windows and does not say in which order its tokens stand; "
+            "use a fusion of the tokens"
+        )
+    standing = window_order_undone(torch.arange(total)[:, None], inputs["image_grid_thw"].cpu(), config)
+    raster = to_raster(standing.flatten(), inputs["image_grid_thw"], config.spatial_merge_size)
     return [part.view(size) for part, size in zip(raster.split([h * w for h, w in grids]), grids, strict=True)]
 
 
@@ -154,27 +145,6 @@ def _batched_rows(tower: nn.Module, config: Any, pixels: torch.Size, patch: int,
     return list(rows.reshape(pictures, height, width))
 
 
-def _window_order(tower: Any, grid_thw: Tensor, total: int) -> Tensor:
-    """(T,) which token of the processor's order stands at each place of the tower's, by the tower's own index."""
-    permute = getattr(tower, "permute_input_for_window_attn", None)
-    if permute is None:
-        if hasattr(tower, "window_size") or hasattr(tower.config, "window_size"):
-            raise SdvlmError(
-                f"{type(tower).__name__} attends in windows and does not say in which order its tokens stand; "
-                "use a fusion of the tokens"
-            )
-        return torch.arange(total)
-    if hasattr(tower, "get_window_index"):
-        index, _ = tower.get_window_index(grid_thw)
-    else:  # moved out of the tower in transformers 5
-        from transformers.vision_utils import get_vision_window_index
-
-        sizes = tower.spatial_merge_size, tower.window_size, tower.patch_size
-        index, _ = get_vision_window_index(grid_thw.cpu(), *sizes)
-    order: Tensor = permute(torch.arange(total)[:, None], torch.as_tensor(index).cpu(), seq_len=total)
-    return order.flatten()
-
-
 def _grids(grid_thw: Tensor) -> list[tuple[int, int]]:
     grids = grid_thw.tolist()
     if any(frames != 1 for frames, _, _ in grids):
@@ -185,13 +155,6 @@ def _grids(grid_thw: Tensor) -> list[tuple[int, int]]:
 def _attends(stack: nn.ModuleList) -> bool:
     kinds = {type(block) for block in stack}
     return len(kinds) == 1 and any("Attention" in type(module).__name__ for module in stack[0].modules())
-
-
-def _vision_config(base_model: nn.Module) -> PreTrainedConfig:
-    config = getattr(base_model.config, "vision_config", None)
-    if not isinstance(config, PreTrainedConfig):
-        raise SdvlmError(f"{type(base_model).__name__} has no vision config: no vision tower to work in")
-    return config
 
 
 def _mismatch(tower: nn.Module, shape: torch.Size, wanted: str) -> SdvlmError:

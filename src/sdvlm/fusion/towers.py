@@ -17,7 +17,7 @@ from sdvlm.fusion.inflate import RGB, patch_embedding
 from sdvlm.fusion.pixel_layout import is_packed, to_raster
 from sdvlm.types import SdvlmError
 
-__all__ = ["find_tower", "patch_features", "tower_path", "vision_children"]
+__all__ = ["find_tower", "patch_features", "tower_path", "vision_children", "window_order_undone"]
 
 
 def tower_path(model: nn.Module, channels: int = RGB) -> str:
@@ -90,9 +90,7 @@ def patch_features(
     states: Tensor = out.last_hidden_state if layer is None else out.hidden_states[layer]
     if packed:
         assert image_grid_thw is not None
-        return to_raster(
-            _window_order_undone(states, image_grid_thw, config), image_grid_thw, config.spatial_merge_size
-        )
+        return to_raster(window_order_undone(states, image_grid_thw, config), image_grid_thw, config.spatial_merge_size)
     patch = config.patch_size
     patches = (pixel_values.shape[-2] // patch) * (pixel_values.shape[-1] // patch)
     before = states.shape[1] - patches
@@ -101,7 +99,7 @@ def patch_features(
     return states[:, before:]
 
 
-def _window_order_undone(rows: Tensor, grid: Tensor, config: Any) -> Tensor:
+def window_order_undone(rows: Tensor, grid: Tensor, config: Any) -> Tensor:
     """(T, Dv) in merge-block order; towers with window attention (Qwen2.5-VL) compute in the order of their windows."""
     if not getattr(config, "window_size", None):
         return rows
