@@ -53,7 +53,7 @@ def test_size_compression_and_exposure_change_few_bits(seed):
 
 
 def test_different_and_mirrored_pictures_are_far_apart():
-    pictures = [scene(seed) for seed in range(40)]
+    pictures = [scene(seed) for seed in range(20)]
     apart = [distance(one, other) for at, one in enumerate(pictures) for other in pictures[:at]]
     assert min(apart) > 8
     assert 26 < np.mean(apart) < 38
@@ -85,7 +85,7 @@ def test_the_index_finds_what_comparing_with_each_finds(drawn, limit):
 @pytest.mark.parametrize("limit", range(16))
 def test_every_way_of_spreading_the_differing_bits_is_found_up_to_the_limit_and_not_beyond(limit):
     rng = np.random.default_rng(limit)
-    for _ in range(40):
+    for _ in range(20):
         value = int.from_bytes(rng.bytes(8), "big")
         index = NearDuplicates(limit)
         index.add(value, "first")

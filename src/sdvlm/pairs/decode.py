@@ -93,7 +93,9 @@ def decode(data: bytes, name: str, config: DecodeConfig | None = None) -> Decode
         _check_size(*picture.size, name, config)
         pages = _pages(picture)
         if pages > 1 and config.animated == "refuse":
-            raise SdvlmError(f"{name}: holds {pages} pictures (animated or several pages); pass animated='first'")
+            raise SdvlmError(
+                f"{name}: holds {pages} pictures (animated or several pages); pass animated='first' (--animated)"
+            )
         if picture.mode.startswith(("I", "F")):
             raise SdvlmError(f"{name}: is grey of more than 8 bits ({picture.mode}): depth, not a picture")
         turned_by_load = picture.format == "TIFF" and _orientation(picture) in _TURNS  # Pillow turns those itself
@@ -108,11 +110,17 @@ def decode(data: bytes, name: str, config: DecodeConfig | None = None) -> Decode
 
 def _check_size(width: int, height: int, name: str, config: DecodeConfig) -> None:
     if min(width, height) < config.min_side:
-        raise SdvlmError(f"{name}: is {width}x{height} pixels; at least {config.min_side} a side are wanted (min_side)")
+        raise SdvlmError(
+            f"{name}: is {width}x{height} pixels; at least {config.min_side} a side are wanted (DecodeConfig.min_side)"
+        )
     if max(width, height) > config.max_side:
-        raise SdvlmError(f"{name}: is {width}x{height} pixels; at most {config.max_side} a side are taken (max_side)")
+        raise SdvlmError(
+            f"{name}: is {width}x{height} pixels; at most {config.max_side} a side are taken (DecodeConfig.max_side)"
+        )
     if width * height > config.max_pixels:
-        raise SdvlmError(f"{name}: is {width}x{height}; at most {config.max_pixels} pixels are taken (max_pixels)")
+        raise SdvlmError(
+            f"{name}: is {width}x{height}; at most {config.max_pixels} pixels are taken (DecodeConfig.max_pixels)"
+        )
 
 
 def _pages(picture: Image.Image) -> int:

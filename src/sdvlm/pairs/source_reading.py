@@ -70,7 +70,9 @@ class Reading:
             height, width = decoded.image.shape[:2]
             if self.camera is not None and self.camera.size != (width, height):
                 (w, h) = self.camera.size
-                raise SdvlmError(f"{pair_id}: is {width}x{height} but its camera is for {w}x{h}; leave the camera out")
+                raise SdvlmError(
+                    f"{pair_id}: is {width}x{height} but its camera is for {w}x{h}; leave it out (--camera)"
+                )
             known = None if depth_data is None else self._depth(depth_data, pair_id, decoded)
         except SdvlmError as error:
             return Refusal(pair_id, str(error))
@@ -93,7 +95,11 @@ class Reading:
             return depth
         (w, h), (width, height) = depth.size, size
         if not self.resize_depth or abs(w * height / (h * width) - 1) > _ASPECT_TOLERANCE:
-            fix = "they show different views" if self.resize_depth else "pass resize_depth=True if both show one view"
+            fix = (
+                "they show different views"
+                if self.resize_depth
+                else "pass resize_depth=True (--resize-depth) if both show one"
+            )
             raise SdvlmError(f"{name}: depth is {w}x{h} but the picture is {width}x{height}; {fix}")
         return resize(depth.size, size).depth(depth)
 
