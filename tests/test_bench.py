@@ -20,8 +20,7 @@ from sdvlm.cli.main import main
 from sdvlm.data.schema import AnswerKind, TypedAnswer
 from sdvlm.eval.controls import ControlSample
 from sdvlm.eval.toy import Training, train_toy
-from sdvlm.fusion.build import FUSIONS
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.config import PLACES, POOLED, FusionConfig
 from sdvlm.models.prefix import Answer
 from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 
@@ -87,7 +86,7 @@ def test_answers_that_depend_on_sharing_are_reported(monkeypatch):
 
 def test_the_cost_of_depth_is_given_for_every_fusion_as_a_share_of_the_prefill():
     result = bench_dpe(hidden=128, layers=1, repeats=1)
-    assert set(result["parameters"]) == {*FUSIONS, "sdvlm"}
+    assert set(result["parameters"]) == {*POOLED, "sdvlm"}
     assert result["parameters"]["sdvlm"] == result["added_tokens"] == 0
     assert result["model"]["tokens"] > 576
     times = result["times"]
@@ -113,7 +112,7 @@ def test_start_up_is_timed_in_fresh_processes():
 
 def test_the_controls_bench_runs_every_control_on_every_fusion(monkeypatch):
     chosen = {"none": None, "gated": FusionConfig.preset("gated")}
-    assert set(controls.every_fusion()) >= {*FUSIONS, "sdvlm", "none"}
+    assert set(controls.every_fusion()) >= {*PLACES, "sdvlm", "none"}
     monkeypatch.setattr(controls, "every_fusion", lambda: chosen)
     result = controls.bench_controls(seeds=1, steps=2, samples=12)
     assert [(row["fusion"], row["task"]) for row in result["toy"][:4]] == [

@@ -21,6 +21,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "dpe": ("sdvlm.bench.dpe:bench_dpe", "cost of fusing depth against the prefill of a model"),
     "official": ("sdvlm.bench.official:bench_official", "what the released SD-VLM code does otherwise, as numbers"),
     "pretrain": ("sdvlm.bench.pretrain:bench_pretrain", "pre-training on depth: retrieval, metres, RGB cached or not"),
+    "pairs": ("sdvlm.bench.pairs:bench_pairs", "pictures into RGB-D pairs: beside a plain loop, memory, reading back"),
     "render": ("sdvlm.bench.render:bench_render", "frames of procedural rooms per second"),
     "startup": ("sdvlm.bench.startup:bench_startup", "import, --help, first answer"),
     "controls": ("sdvlm.bench.controls:bench_controls", "the harness T0 to T8 on every fusion, or on a model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,17 @@ from sdvlm.eval.toy import TASKS, Depth, Training, accuracy, draw, packed_grid, 
 from sdvlm.eval.toy import with_new_depth as new_depth
 from sdvlm.eval.toy_frames import ToyAnswerer, control_samples
 from sdvlm.eval.toy_inputs import toy_inputs
-from sdvlm.fusion.build import FUSIONS, build_fusion
-from sdvlm.fusion.config import POOLED, FusionConfig
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import PLACES, POOLED, FusionConfig
 from sdvlm.geometry.transform import letterbox
 from sdvlm.models.wrapper import DepthVLM
 
-__all__ = ["bench_controls", "every_fusion", "harness"]
+__all__ = ["KNOWN_TO_FAIL", "bench_controls", "every_fusion", "harness"]
+
+KNOWN_TO_FAIL = frozenset(
+    (name, "ordinal") for name in ("depth_image", "depth_prompt", "depth_token, apart", "concat, apart")
+)
+"""depth that stands apart from the tokens it belongs to: see docs/fusion.md"""
 
 
 def bench_controls(
@@ -58,7 +64,8 @@ def bench_controls(
                     found += [{"fusion": name} | one.to_dict() for one in harness(trained, config, samples)]
     rows += [_matched("constant", steps), _matched("noise", steps)]
     return {
-        "passed": all(row["passed"] for row in rows),
+        "passed": all(row["passed"] for row in rows if (row["fusion"], row["task"]) not in KNOWN_TO_FAIL),
+        "known_to_fail": sorted(f"{fusion}: T8 {task}" for fusion, task in KNOWN_TO_FAIL),
         "toy": rows,
         "controls": found,
         "failed": [f"{one['fusion']}: {one['name']}" for one in found if one["passed"] is False],
@@ -66,13 +73,15 @@ def bench_controls(
 
 
 def every_fusion() -> dict[str, FusionConfig | None]:
-    """No depth, the preset of every fusion, the released encoding, and min-max codes in two fusions."""
-    presets = {name: FusionConfig.preset(name) for name in (*FUSIONS, "sdvlm")}
-    min_max = {
+    """No depth, the preset of every fusion, the released encoding, depth tokens as published, min-max codes."""
+    presets = {name: FusionConfig.preset(name) for name in (*PLACES, "sdvlm")}
+    others = {
+        "depth_token, apart": replace(presets["depth_token"], paired=False),
+        "concat, apart": replace(presets["concat"], paired=False),
         "dpe, min-max": FusionConfig("dpe", coordinate="minmax", relative_norm=0.3),
         "mlp, min-max": FusionConfig("mlp", coordinate="minmax", relative_norm=1.0),
     }
-    return {"none": None} | presets | min_max
+    return {"none": None} | presets | others
 
 
 def harness(model: DepthVLM, config: FusionConfig, samples: int = 300) -> list[ControlResult]:

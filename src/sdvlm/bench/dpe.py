@@ -9,8 +9,8 @@ import torch
 
 from sdvlm.bench.random_llava import bench_frame, bench_questions, random_llava
 from sdvlm.bench.timing import alternate, ratio
-from sdvlm.fusion.build import FUSIONS, build_fusion
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.config import POOLED, FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.pool import pool_depth
 
@@ -22,7 +22,7 @@ LIMIT = 0.01
 
 @torch.inference_mode()
 def bench_dpe(hidden: int = 1024, layers: int = 12, repeats: int = 7) -> dict[str, Any]:
-    """Time the prefill of 576 image tokens and a question, and every fusion on the same tokens, in turns.
+    """Time the prefill of 576 image tokens and a question, and every fusion of pooled depth on its tokens, in turns.
 
     The prefill is the language model alone (image features given), so that no tower flatters the ratio. ``share`` is
     the released encoding (``sdvlm``), ``pooled_share`` the same with pooling a 640 x 480 depth map over the tokens,
@@ -41,7 +41,7 @@ def bench_dpe(hidden: int = 1024, layers: int = 12, repeats: int = 7) -> dict[st
     tokens = torch.cat(list(features.pooler_output))
     boxes = processor.grid.boxes(frame.size)
     grid = DepthGrid.unpack(batch["depth_grid"], torch.zeros(len(tokens), dtype=torch.long))
-    configs = {name: FusionConfig.preset(name) for name in (*FUSIONS, "sdvlm")}
+    configs = {name: FusionConfig.preset(name) for name in (*sorted(POOLED), "sdvlm")}
     modules = {name: build_fusion(config, hidden) for name, config in configs.items()}
 
     def fuse(name: str) -> Any:

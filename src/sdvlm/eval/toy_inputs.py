@@ -15,6 +15,7 @@ from torch import Tensor
 from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.coordinate import Z_MAX_M, Z_MIN_M
 from sdvlm.fusion.depth_grid import CHANNELS, kind_code
+from sdvlm.fusion.depth_text import grid_text
 from sdvlm.fusion.renderers import render_depth
 from sdvlm.types import DepthKind, DepthMap
 
@@ -44,7 +45,7 @@ def toy_inputs(config: FusionConfig | None, pixels: Tensor, grid: Tensor | None)
     if grid is not None and config is not None:
         z = grid[:, CHANNELS.index("z")].reshape(count, patches)
         if config.place == "text":
-            words.append(_depth_words(z))
+            words.append(_depth_words(z, _maps(z, grid)))
         elif config.name == "depth_image":
             drawn = [_drawn(one, config.renderer) for one in _maps(z, grid)]
             given["pixel_values"] = torch.stack([pixels, torch.stack(drawn)], dim=1).flatten(0, 1)
@@ -75,7 +76,13 @@ def _drawn(depth: DepthMap, renderer: str) -> Tensor:
     return torch.from_numpy(render_depth(depth, renderer)).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def _depth_words(z: Tensor) -> Tensor:
-    """(B, 16) the word of each depth: 120 words from 0.1 to 100 m in equal steps of their logarithm, 6 % apart."""
+def _depth_words(z: Tensor, maps: list[DepthMap]) -> Tensor:
+    """(B, 16) the word of each depth: 120 words from 0.1 to 100 m in equal steps of their logarithm, 6 % apart.
+
+    Raises:
+        SdvlmError: the depth is not metric.
+    """
+    for one in maps:
+        grid_text(one, 1, 1)  # what a real prompt refuses, the toy's does
     share = (torch.log(z.clamp(Z_MIN_M, Z_MAX_M) / Z_MIN_M) / math.log(Z_MAX_M / Z_MIN_M)).nan_to_num()
     return torch.where(z.isnan(), UNKNOWN, _FIRST_DEPTH + (share * (_DEPTHS - 1)).round().long())
