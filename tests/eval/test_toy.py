@@ -20,7 +20,7 @@ from sdvlm.eval.toy import (
 )
 from sdvlm.eval.toy_frames import BOXES, ToyAnswerer, control_samples
 from sdvlm.eval.toy_inputs import CELLS
-from sdvlm.fusion.config import PLACES, FusionConfig
+from sdvlm.fusion.config import PLACES, POOLED, FusionConfig
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.types import DepthKind, DepthMap, SdvlmError
 
@@ -47,7 +47,7 @@ def test_every_fusion_orders_things_by_depth_and_only_with_depth_in_its_place(na
     assert accuracy(model, "ordinal", "none") <= 0.60
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", sorted({*PRESETS} & {*POOLED, "sdvlm"}))
 def test_metric_codes_carry_metres_and_min_max_codes_cannot(name):
     given = accuracy(_model(name, "absolute"), "absolute")
     if FusionConfig.preset(name).kinds == {DepthKind.METRIC}:
@@ -144,13 +144,7 @@ def test_the_gates_are_those_of_the_harness(score, passed):
     assert score.control().passed is passed
 
 
-@pytest.mark.parametrize("name", sorted(APART))
-def test_depth_that_stands_apart_tells_the_scale_but_not_what_lies_where(name):
+def test_depth_that_stands_apart_tells_the_scale_but_not_what_lies_where():
     # fusion-methods.md 2.1: SD-VLM found depth as image, prompt or tokens to hurt; here is why (docs/fusion.md)
-    assert accuracy(_model(name, "absolute"), "absolute") >= 0.85
-    assert accuracy(_model(name, "ordinal"), "ordinal") <= 0.60
-
-
-def test_depth_tokens_without_their_image_tokens_do_not_say_whose_depth_they_are():
-    apart = train_toy(FusionConfig("depth_token", paired=False), "ordinal", QUICK["ordinal"])
-    assert accuracy(apart, "ordinal") <= 0.60
+    assert accuracy(_model("depth_image", "absolute"), "absolute") >= 0.85
+    assert accuracy(_model("depth_image", "ordinal"), "ordinal") <= 0.60
