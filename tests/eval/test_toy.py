@@ -25,7 +25,7 @@ from sdvlm.fusion.pool import pool_depth
 from sdvlm.types import DepthKind, DepthMap, SdvlmError
 
 APART = {"depth_image", "depth_prompt"}
-"""fusions whose depth stands apart from the tokens it belongs to: a model so small does not find which belong together"""
+"""fusions whose depth stands apart from its tokens: a model so small does not find which belong together"""
 PRESETS = sorted({*PLACES, "sdvlm"} - APART)
 # Half the batch and twice the rate of the full task reach its gates in a third of its time (`sdvlm bench controls`
 # runs it whole).
