@@ -1,4 +1,4 @@
-"""The fast way to a cell's loss is a way to compute, not another model: it is the loss of the real model and processor."""
+"""The fast way to a cell's loss is a way to compute, not another model: it is that of the real model and processor."""
 
 from pathlib import Path
 

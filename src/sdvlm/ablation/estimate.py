@@ -15,7 +15,6 @@ from sdvlm.nano.optimise import make_optimizer, schedule
 
 __all__ = ["DepthHead", "EstimateQuality", "predict", "quality", "train_head"]
 
-_BATCH = 4096
 _LR = 2e-3
 
 
@@ -54,7 +53,7 @@ class EstimateQuality:
     delta1: float
 
 
-def train_head(features: Tensor, z: Tensor, side: int, steps: int, seed: int) -> DepthHead:
+def train_head(features: Tensor, z: Tensor, side: int, steps: int, seed: int, batch: int = 4096) -> DepthHead:
     """A trained head.
 
     Args:
@@ -63,6 +62,7 @@ def train_head(features: Tensor, z: Tensor, side: int, steps: int, seed: int) ->
         side: patches per row.
         steps: of the optimiser.
         seed: of weights and order.
+        batch: patches a step.
     """
     torch.manual_seed(seed)
     head = DepthHead(features.shape[-1], side)
@@ -72,7 +72,7 @@ def train_head(features: Tensor, z: Tensor, side: int, steps: int, seed: int) ->
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = _LR * schedule(step, steps, 0.05)
-        chosen = torch.randint(len(pictures), (_BATCH,), generator=generator)
+        chosen = torch.randint(len(pictures), (batch,), generator=generator)
         at = pictures[chosen], patches[chosen]
         loss = nn.functional.smooth_l1_loss(head(features[at].float(), at[1]), z[at].log(), beta=0.1)
         loss.backward()
