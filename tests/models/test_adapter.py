@@ -257,11 +257,12 @@ def test_at_real_widths_it_is_one_to_five_per_cent_of_the_tower() -> None:
         image_size=336,
         patch_size=14,
     )
+    qwen = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
     rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}}
     with torch.device("meta"):
         hosts = [
             LlavaModel(LlavaConfig(vision_config=clip, text_config=LlamaConfig(**TEXT))),
-            Qwen2_5_VLModel(Qwen2_5_VLConfig(text_config=TEXT | rope | {"num_key_value_heads": 1})),
+            Qwen2_5_VLModel(Qwen2_5_VLConfig(vision_config=qwen, text_config=TEXT | rope | {"num_key_value_heads": 1})),
         ]
         for host, layers in zip(hosts, [(0, 5, 11, 17), (0, 8, 16, 24)], strict=True):
             adapter = SideAdapter(host, CHANNELS.count)
