@@ -20,7 +20,7 @@ from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 
 BY_NAME = {cell.name: cell for cell in CELLS}
-FUSIONS = ("none", "depth_image", "depth_prompt", "depth_token", "dpe", "sdvlm", "gated", "mlp", "pointmap",
+FUSIONS = ("none", "depth_image", "depth_prompt", "depth_token_apart", "depth_token", "dpe", "sdvlm", "gated", "mlp", "pointmap",
            "encoder_add", "concat", "adapter")  # fmt: skip
 
 

@@ -51,11 +51,13 @@ def _noise(deviation: float) -> Cell:
     )
 
 
+_APART = (("paired", False),)
+
 CELLS: tuple[Cell, ...] = (
     Cell("none", "no depth", None, published=46.73),
     Cell("depth_image", "depth as image", "depth_image", published=22.64),
     Cell("depth_prompt", "depth as prompt", "depth_prompt", published=48.78),
-    Cell("depth_token", "depth as token", "depth_token", published=35.72),
+    Cell("depth_token_apart", "depth as token", "depth_token", published=35.72, settings=_APART),
     Cell("dpe_estimate", "DPE, estimated depth", "dpe", "estimate", published=55.35),
     Cell("dpe", "DPE, true depth", "dpe", published=56.31),
     *(_noise(deviation) for deviation in NOISES_M),
@@ -64,14 +66,16 @@ CELLS: tuple[Cell, ...] = (
     Cell("mlp", "MLP on the code", "mlp"),
     Cell("pointmap", "point map", "pointmap"),
     Cell("encoder_add", "depth encoder, added", "encoder_add"),
-    Cell("concat", "depth encoder, concatenated", "concat"),
+    Cell("concat_apart", "depth encoder, concatenated", "concat", settings=_APART),
+    Cell("concat", "the same, paired with image tokens", "concat"),
+    Cell("depth_token", "depth as token, paired with image tokens", "depth_token"),
     Cell("adapter", "side adapter", "adapter"),
 )
 """In the order of the table; the first is what all others are compared with."""
 
 ENCODER_CELLS: tuple[Cell, ...] = tuple(
     Cell(f"{fusion}_{pairs}", f"{title}, {pairs} % of the pairs", fusion, pairs=pairs)
-    for fusion, title in (("encoder_add", "depth encoder, added"), ("concat", "depth encoder, concatenated"))
+    for fusion, title in (("encoder_add", "depth encoder, added"), ("concat", "depth encoder, concatenated and paired"))
     for pairs in (10, 100)
 )
 """Only where pre-trained encoders are given."""
