@@ -114,14 +114,15 @@ def test_turbo_keeps_depths_apart_that_differ_by_three_percent():
 
 
 @pytest.mark.parametrize("name", ["inverse_gray", "turbo"])
-def test_disparity_and_the_metres_it_was_made_of_agree_on_which_is_nearer(name):
+def test_all_kinds_made_of_the_same_metres_agree_on_which_is_nearer(name):
     """fusion-methods T7."""
     metres = np.array([0.7, 1.0, 1.6, 2.5, 4.0])
 
     def warmth(picture):
         return [colorsys.rgb_to_hsv(*rgb)[0] if name == "turbo" else -float(rgb[0]) for rgb in picture[0] / 255]
 
-    for other in (_map(3 / metres + 0.4, DepthKind.DISPARITY), _map(metres)):
+    kinds = [_map(metres), _map(3 / metres + 0.4, DepthKind.DISPARITY), _map(5 * metres - 1, DepthKind.RELATIVE)]
+    for other in kinds if name == "turbo" else kinds[:2]:
         assert np.array_equal(np.argsort(warmth(render_depth(other, name)), kind="stable"), np.arange(5)), other.kind
 
 
