@@ -81,8 +81,8 @@ class FromBrightness:
     def estimate(
         self, images: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None] | None = None
     ) -> list[DepthEstimate]:
-        """Metres from the red channel."""
-        return [DepthEstimate(DepthMap(1 + one[..., 0] / np.float32(64), self.kind, self.id)) for one in images]
+        """Metres: red, and one."""
+        return [DepthEstimate(DepthMap(one[..., 0].astype(np.float32) + 1, self.kind, self.id)) for one in images]
 
 
 def write_pictures(folder: Path, count: int, size: tuple[int, int]) -> None:
@@ -145,7 +145,7 @@ def _rates(folder: Path, pictures: int, repeats: int) -> dict[str, Any]:
     def build() -> None:
         build_pairs(open_source(source), folder / f"pairs{next(numbers)}", config)
 
-    tasks = {
+    tasks: dict[str, Callable[[], object]] = {
         "build": build,
         "plain": lambda: loop(folder / f"plain{next(numbers)}"),
         "estimator": partial(_all, estimator, images),

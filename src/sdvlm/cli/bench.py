@@ -12,7 +12,9 @@ __all__ = ["bench"]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="answer, build, controls, dpe, official, pretrain, render or startup.")],
+    name: Annotated[
+        str, typer.Argument(help="answer, build, controls, dpe, official, pairs, pretrain, render or startup.")
+    ],
     questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
@@ -26,7 +28,9 @@ def bench(
     steps: Annotated[int | None, typer.Option(min=1, help="pretrain: of each run (250).")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="build: of the larger number of processes (2).")] = None,
     peer: Annotated[bool, typer.Option("--peer", help="build: time a peer's work for each object beside it.")] = False,
-    big: Annotated[bool, typer.Option("--big", help="build: memory at 1,000 scenes (minutes).")] = False,
+    big: Annotated[
+        bool, typer.Option("--big", help="build: memory at 1,000 scenes; pairs: at 10,000 pictures (minutes).")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -62,7 +62,9 @@ def pairs(
     revision: Annotated[str | None, typer.Option(help="Of the estimator on the hub.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="Of the estimator; default: cuda if there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the estimator while running.")] = "float32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size estimated at once.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures estimated at once; default: 8 on an accelerator, else 2.")
+    ] = None,
     reader: Annotated[
         str | None, typer.Option(help="folder, table, webdataset, frames, scannet ...; default: by what is there.")
     ] = None,

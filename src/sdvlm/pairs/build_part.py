@@ -28,8 +28,8 @@ from sdvlm.types import SdvlmError
 
 __all__ = ["Job", "Unusable", "build_part"]
 
-_WINDOW_BATCHES = 4
-"""pictures are estimated in windows of so many batches, so that those of one size find each other"""
+_WINDOW_PICTURES = 32
+"""pictures are estimated in windows of so many, so that those of one size find each other for a batch"""
 _WINDOW_PIXELS = 48_000_000
 """or of so many pixels, whichever is less: what a worker holds decoded at a time"""
 _OWN_LICENCE = "of the source"
@@ -71,7 +71,7 @@ def build_part(job: Job) -> bytes | Unusable:
     """Build a chunk, in a worker: the bytes of its part, a parquet file whose metadata say what was left out."""
     part = _Part()
     try:
-        for window in _windows(_pictures(job, part), job.config):
+        for window in _windows(_pictures(job, part), max(_WINDOW_PICTURES, job.config.batch_size or 0)):
             _finish(window, job.config, part)
     except _EstimatorError as error:
         return Unusable(str(error))
@@ -126,13 +126,13 @@ def _shrunk(raw: RawPair, max_side: int | None) -> RawPair:
     )
 
 
-def _windows(pictures: Iterator[_Picture], config: PairsConfig) -> Iterator[list[_Picture]]:
+def _windows(pictures: Iterator[_Picture], most: int) -> Iterator[list[_Picture]]:
     window: list[_Picture] = []
     pixels = 0
     for picture in pictures:
         window.append(picture)
         pixels += picture.raw.image.size // 3
-        if len(window) == _WINDOW_BATCHES * config.batch_size or pixels >= _WINDOW_PIXELS:
+        if len(window) == most or pixels >= _WINDOW_PIXELS:
             yield window
             window, pixels = [], 0
     if window:
@@ -222,7 +222,11 @@ def _estimator(config: PairsConfig) -> DepthEstimator:
 
 @lru_cache(maxsize=1)
 def _loaded(
-    source: str, device: str | None, dtype: str, revision: str | None, kind: Any, batch_size: int
+    source: str, device: str | None, dtype: str, revision: str | None, kind: Any, batch_size: int | None
 ) -> DepthEstimator:
     """One estimator a process, loaded when the first picture needs it."""
+    if batch_size is None:
+        import torch
+
+        batch_size = 2 if device == "cpu" or (device is None and not torch.cuda.is_available()) else 8
     return load_estimator(source, device=device, dtype=dtype, revision=revision, kind=kind, batch_size=batch_size)

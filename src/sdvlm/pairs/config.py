@@ -36,8 +36,9 @@ class PairsConfig:
     """of the estimator's weights while running"""
     device: str | None = None
     """torch device of the estimator; None: cuda if there is one"""
-    batch_size: int = 8
-    """pictures a forward pass of the estimator, where they have one size"""
+    batch_size: int | None = None
+    """pictures a forward pass of the estimator, where they have one size; None: 8 on an accelerator, 2 on a CPU, where
+    larger batches only leave its caches"""
     chunk: int = 64
     """pictures a worker gets at once, which are one part on disk: what an interruption costs"""
     max_side: int | None = 1024
@@ -60,9 +61,9 @@ class PairsConfig:
     def __post_init__(self) -> None:
         if self.depth not in get_args(DepthFrom):
             raise SdvlmError(f"depth must be one of {', '.join(get_args(DepthFrom))}; got '{self.depth}'")
-        for name in ("batch_size", "chunk"):
-            if getattr(self, name) < 1:
-                raise SdvlmError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name, value in (("batch_size", self.batch_size), ("chunk", self.chunk)):
+            if value is not None and value < 1:
+                raise SdvlmError(f"{name} must be at least 1; got {value}")
         if self.max_side is not None and self.max_side < _MIN_SIDE:
             raise SdvlmError(f"max_side must be at least {_MIN_SIDE} pixels; got {self.max_side}")
         if not 0 <= self.quality <= 100:
