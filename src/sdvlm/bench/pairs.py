@@ -44,6 +44,7 @@ def bench_pairs(
     width: int = 192,
     layers: int = 4,
     side: int = 196,
+    many: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Build pairs of pictures with a Depth Anything of random weights, one thread.
 
@@ -55,6 +56,7 @@ def bench_pairs(
         width: channels of the network's tower.
         layers: of its tower.
         side: pixels that it sees of the shorter side; a multiple of 14.
+        many: numbers of pictures whose memory is compared, instead of those.
     """
     if min(pictures, repeats) < 1:
         raise SdvlmError("a bench of pairs needs at least one picture and one repeat")
@@ -69,7 +71,7 @@ def bench_pairs(
         finally:
             torch.set_num_threads(threads)
         result |= {"size": list(size), "estimator": {"class": "DepthAnything", "width": width, "layers": layers}}
-        result["memory"] = _memory(folder, _MANY_PICTURES if big else _PICTURES)
+        result["memory"] = _memory(folder, many or (_MANY_PICTURES if big else _PICTURES))
     return result
 
 
