@@ -11,7 +11,7 @@ from sdvlm.ablation.config import AblationConfig
 from sdvlm.ablation.draw import Drawn
 from sdvlm.ablation.learn import Learner
 from sdvlm.ablation.lengths import scaled_question
-from sdvlm.ablation.materials import plain_model, tower_features
+from sdvlm.ablation.materials import plain_model, pooled_depth, tower_features
 from sdvlm.ablation.prefix import PrefixMaker
 from sdvlm.ablation.rooms import Rooms
 from sdvlm.ablation.run_cell import settings_of
@@ -20,8 +20,10 @@ from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 
 BY_NAME = {cell.name: cell for cell in CELLS}
-FUSIONS = ("none", "depth_image", "depth_prompt", "depth_token_apart", "depth_token", "dpe", "sdvlm", "gated", "mlp", "pointmap",
-           "encoder_add", "concat", "adapter")  # fmt: skip
+FUSIONS = (
+    "none", "depth_image", "depth_prompt", "depth_token_apart", "depth_token", "dpe", "sdvlm", "gated", "mlp",
+    "pointmap", "encoder_add", "concat_apart", "concat", "adapter",
+)  # fmt: skip
 
 
 def made(folder: Path, cell: Cell, rooms: Rooms) -> PrefixMaker:
@@ -32,7 +34,8 @@ def made(folder: Path, cell: Cell, rooms: Rooms) -> PrefixMaker:
     for parameter in [] if model.fusion is None else model.fusion.parameters():
         if not parameter.any():  # a fresh fusion may add nothing; this one has to matter
             torch.nn.init.normal_(parameter, std=0.5)
-    source = None if cell.fusion is None else true_depth(rooms)
+    kept = pooled_depth(processor, rooms) if cell.name == "pointmap" else None
+    source = None if cell.fusion is None else true_depth(rooms, kept)
     return PrefixMaker(model, DepthProcessor.for_model(model, processor.processor), rooms, source, features)
 
 

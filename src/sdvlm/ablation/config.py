@@ -29,27 +29,27 @@ class AblationConfig:
 
     seeds: int = 3
     """runs of every cell; each has its own fresh fusion and its own order of the data, the same for all cells"""
-    train_rooms: int = 512
+    train_rooms: int = 256
     """procedural rooms to learn from"""
     frames_per_room: int = 6
     """pictures of each"""
     questions_per_frame: int = 40
     """questions kept of each picture"""
-    test_questions: int = 800
+    test_questions: int = 640
     """questions about held-out rooms, the eight families alike as far as it goes"""
     questions_per_test_frame: int = 10
     """of each held-out picture, at most"""
-    base_steps: int = 500
+    base_steps: int = 200
     """steps of the common stage without depth that every cell starts from"""
     base_lr: float = 1e-3
     """its peak learning rate"""
-    steps: int = 800
+    steps: int = 300
     """steps of a cell"""
     lr: float = 1e-3
     """peak learning rate of a cell, for language model, projector and fusion"""
     pictures: int = 16
     """pictures a step"""
-    questions: int = 8
+    questions: int = 4
     """questions of each picture in a step"""
     buckets: int = 2
     """batches of like length that a step's questions are cut into, to waste less padding"""

@@ -57,6 +57,7 @@ class Materials:
         base: weights of the common start.
         train, exam: rooms to learn from, rooms to be asked about.
         features: (F, 1 + N, Dv) of the frozen tower for ``train``.
+        packed: (F, N, C) true depth of the token boxes of ``train``.
         log_z: (F, n, n) estimates in log metres by part, "train" and "exam".
     """
 
@@ -66,6 +67,7 @@ class Materials:
     train: Rooms
     exam: Rooms
     features: Tensor
+    packed: Tensor
     log_z: dict[str, Tensor]
 
     def source(self, part: str, depth: str, noise_m: float = 0.0) -> DepthSource:
@@ -73,7 +75,7 @@ class Materials:
         rooms: Rooms = getattr(self, part)
         side, patches = rooms.pictures.shape[1], self.log_z[part].shape[1]
         if depth == "true":
-            return true_depth(rooms)
+            return true_depth(rooms, self.packed if part == "train" else None)
         if depth == "estimate":
             return estimated(self.log_z[part].numpy(), side)
         return noisy(rooms, noise_m, patches, self.config.seed + (part == "exam"))
@@ -139,8 +141,12 @@ def prepare(
         if not place.exists():
             save_whole({"features": tower_features(plain, read_rooms(paths))}, place)
             say(f"made the tower's features of the {part} pictures")
+        place = out / "data" / f"grids-{part}.safetensors"
+        if not place.exists():
+            save_whole({"grids": pooled_depth(processor, read_rooms(paths))}, place)
+            say(f"pooled the depth of the {part} pictures")
     if not (out / "estimator.json").exists():
-        _make_estimates(out, config, processor, {part: read_rooms(paths) for part, paths in parts.items()})
+        _make_estimates(out, config)
         say("trained the depth estimator")
     base = out / "base.safetensors"
     if not base.exists():
@@ -150,8 +156,9 @@ def prepare(
 def open_materials(out: Path, config: AblationConfig, model: Path | None = None) -> Materials:
     """What :func:`prepare` made."""
     train, exam = read_rooms(_shards(out, config)), read_rooms([out / "data" / "exam.safetensors"])
-    log_z = load_file(out / "estimates.safetensors")
-    return Materials(config, model, out / "base.safetensors", train, exam, _features(out, "train"), log_z)
+    log_z, features = load_file(out / _ESTIMATES), _features(out, "train")
+    packed = load_file(out / "data" / "grids-train.safetensors")["grids"]
+    return Materials(config, model, out / "base.safetensors", train, exam, features, packed, log_z)
 
 
 @torch.inference_mode()
@@ -193,13 +200,15 @@ def _features(out: Path, part: str) -> Tensor:
     return load_file(out / "data" / f"features-{part}.safetensors")["features"]
 
 
-def _make_estimates(out: Path, config: AblationConfig, processor: DepthProcessor, rooms: dict[str, Rooms]) -> None:
+def _make_estimates(out: Path, config: AblationConfig) -> None:
     """Train the estimator on the training pictures; keep its estimates and how good they are on the others."""
-    features = {part: _features(out, part)[:, 1:] for part in rooms}
-    z = {part: _patch_depth(processor, one) for part, one in rooms.items()}
+    parts = ("train", "exam")
+    features = {part: _features(out, part)[:, 1:] for part in parts}
+    grids = {part: load_file(out / "data" / f"grids-{part}.safetensors")["grids"] for part in parts}
+    z = {part: grid[..., CHANNELS.index("z")] for part, grid in grids.items()}
     side = round(features["train"].shape[1] ** 0.5)
     head = train_head(features["train"], z["train"], side, config.estimator_steps, config.seed)
-    log_z = {part: predict(head, features[part]) for part in rooms}
+    log_z = {part: predict(head, features[part]) for part in parts}
     found = quality(log_z["exam"], z["exam"])
     save_whole({part: one.unflatten(1, (side, side)).contiguous() for part, one in log_z.items()}, out / _ESTIMATES)
     write_json(out / "estimator.json", asdict(found))
@@ -208,12 +217,12 @@ def _make_estimates(out: Path, config: AblationConfig, processor: DepthProcessor
 _ESTIMATES = "estimates.safetensors"
 
 
-def _patch_depth(processor: DepthProcessor, rooms: Rooms) -> Tensor:
-    """(F, N) mean depth of each patch in metres, NaN where unknown."""
+def pooled_depth(processor: DepthProcessor, rooms: Rooms) -> Tensor:
+    """(F, N, C) packed true depth of the token boxes of each picture."""
     size = (rooms.pictures.shape[2], rooms.pictures.shape[1])
     boxes = processor.grid.boxes(size)
-    grids = [pool_depth(rooms.depth(index), boxes, size).pack() for index in range(len(rooms))]
-    return torch.stack(grids)[..., CHANNELS.index("z")]
+    every = range(len(rooms))
+    return torch.stack([pool_depth(rooms.depth(one), boxes, size, rooms.camera(one)).pack() for one in every])
 
 
 def _make_base(

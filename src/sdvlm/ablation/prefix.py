@@ -203,6 +203,9 @@ class PrefixMaker:
     def _grid(self, one: Drawn, depth: DepthMap | None) -> Tensor:
         """(N, C) packed depth of one picture."""
         assert self.source is not None
+        kept = self.source.packed
+        if kept is not None and self.settings is not None and self.settings.pooling == "boxes":
+            self._packed.setdefault(one.index, kept[one.index])
         if one.index not in self._packed:
             found = self.processor.depth_grid([self.size], [self.source.map(one.index)], [self.rooms.camera(one.index)])
             assert found is not None

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sdvlm.ablation.rooms import Rooms
 from sdvlm.types import DepthMap
@@ -29,10 +30,13 @@ class DepthSource:
         name: for tables.
         make: picture to its map; called anew each time.
         follows_scale: whether depth multiplied in truth is multiplied here; not so for an estimate from the picture.
+        packed: (F, N, C) depth grids pooled over the token boxes of the pictures, where they are kept; else None.
     """
 
-    def __init__(self, name: str, make: Callable[[int], DepthMap], follows_scale: bool = True) -> None:
-        self.name, self.make, self.follows_scale = name, make, follows_scale
+    def __init__(
+        self, name: str, make: Callable[[int], DepthMap], follows_scale: bool = True, packed: Tensor | None = None
+    ) -> None:
+        self.name, self.make, self.follows_scale, self.packed = name, make, follows_scale, packed
 
     def map(self, index: int, factor: float = 1.0) -> DepthMap:
         """The map of a picture whose world is ``factor`` times as large."""
@@ -40,9 +44,9 @@ class DepthSource:
         return found.scaled(factor) if self.follows_scale and factor != 1.0 else found
 
 
-def true_depth(rooms: Rooms) -> DepthSource:
-    """As rendered."""
-    return DepthSource("true", rooms.depth)
+def true_depth(rooms: Rooms, packed: Tensor | None = None) -> DepthSource:
+    """As rendered. ``packed``: see :class:`DepthSource`."""
+    return DepthSource("true", rooms.depth, packed=packed)
 
 
 def noisy(rooms: Rooms, deviation_m: float, patches: int, seed: int) -> DepthSource:
