@@ -335,7 +335,7 @@ def test_memory_does_not_grow_with_the_number_of_parts(tmp_path, make_record):
     from pathlib import Path
     import sdvlm.data.parquet
     from sdvlm.data.shards import assemble
-    object.__setattr__(sdvlm.data.parquet.BUILT, "group_bytes", 4 << 20)  # so that memory is at its height after a few parts
+    object.__setattr__(sdvlm.data.parquet.BUILT, "group_bytes", 4 << 20)  # at its height after a few parts
     parts = [("train", path) for path in Path(sys.argv[1]).iterdir()]
     assemble(parts[: int(sys.argv[2])], Path(sys.argv[3]))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -68,7 +68,7 @@ def bench_pretrain(
         pairs = Path(data) if data is not None else _room_pairs(work, scenes)
         cache = work / "cache"
         runs = {
-            name: pretrain(pairs, work / name, replace(config, objective=name), cache_folder=cache)  # type: ignore[arg-type]
+            name: pretrain(pairs, work / name, replace(config, objective=name), cache_folder=cache)
             for name in ("default", "infonce")
         }
         speed = _speed(pairs, config, cache, repeats)
@@ -113,8 +113,7 @@ def _speed(pairs: Path, config: PretrainConfig, cache: Path, repeats: int) -> di
     times: dict[str, dict[str, Any]] = {}
     for objective in ("default", "infonce"):
         steps = {
-            name: partial(next, _steps(replace(config, objective=objective), *setup))  # type: ignore[arg-type]
-            for name, setup in setups.items()
+            name: partial(next, _steps(replace(config, objective=objective), *setup)) for name, setup in setups.items()
         }
         taken = alternate(steps, repeats)
         times[objective] = {

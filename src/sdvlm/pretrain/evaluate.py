@@ -161,7 +161,7 @@ class Evaluation:
         for samples, positions in ((self.train, self.fitted), (self.test, self.probed)):
             if scaled:
                 factors = np.ones(len(samples))
-                factors[positions] = np.exp(rng.uniform(*np.log(_SCALES), len(positions)))
+                factors[positions] = np.exp(rng.uniform(math.log(_SCALES[0]), math.log(_SCALES[1]), len(positions)))
                 samples = replace(samples, scales=factors.tolist())
             if with_rgb:
                 samples = replace(samples, pooled=None, patches=None)
