@@ -51,7 +51,7 @@ def test_the_encoder_fits_the_model_its_tower_came_from(room_pairs, tiny_folder,
     code, _, err = run("pretrain", room_pairs, tmp_path / "out", "--rgb", tiny_folder, *SHORT)
     assert code == 0, err
     encoder = DepthEncoder.from_pretrained(tmp_path / "out" / "encoder")
-    half = VisionHalf(DepthVLM.from_pretrained(tiny_folder, dtype=torch.float32).base_model, encoder.channels.count)
+    half = VisionHalf(DepthVLM.from_pretrained(tiny_folder, dtype=torch.float32).vlm.base_model, encoder.channels.count)
     half.load_tower(encoder)
     assert torch.equal(next(half.tower.parameters()), next(encoder.tower.parameters()))
 
@@ -61,17 +61,22 @@ def test_the_encoder_fits_the_model_its_tower_came_from(room_pairs, tiny_folder,
     [
         (["--set", "speed=3"], "no setting 'speed'"),
         (["--set", "pool"], "FIELD=VALUE"),
-        (["--rgb", "nowhere/at-all"], "no model with a vision tower"),
         (["--share", "0"], "share"),
         (["--objective", "clip"], "--objective"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(room_pairs, tmp_path, run, monkeypatch, words, said):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_bad_input_is_one_line_and_exit_code_2(room_pairs, tmp_path, run, words, said):
     code, _, err = run("pretrain", room_pairs, tmp_path / "out", *SHORT, *words)
     assert code == 2
     assert said in err
     assert len([line for line in err.splitlines() if line.startswith("error")]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_a_vision_tower_is_refused(room_pairs, tmp_path, run):
+    code, _, err = run("pretrain", room_pairs, tmp_path / "out", "--rgb", tmp_path, *SHORT)
+    assert code == 2
+    assert "no model with a vision tower" in err
     assert not (tmp_path / "out").exists()
 
 
