@@ -129,6 +129,7 @@ def test_features_are_encoded_once_and_without_the_cache_the_losses_are_the_same
     assert losses(direct.out) == pytest.approx(losses(same.out), rel=2e-3)  # half floats on disk
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_the_picture_of_a_depth_map_and_to_tell_hidden_depth(train, tmp_path):
     train(tmp_path, steps=60, batch=20, chunk=20, lr=5e-3, tower_lr=2e-3, eval_every=60)
     trained = [one for one in read_metrics(tmp_path) if one["kind"] == "train"]

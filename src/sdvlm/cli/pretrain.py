@@ -48,7 +48,7 @@ def pretrain(
         str, typer.Option(help="The frozen RGB tower: 'nano', a folder or hub id of a vision model or of a VLM.")
     ] = "nano",
     objective: Annotated[
-        Objective, typer.Option(help="infonce is the contrast alone: it loses metric scale.")
+        Objective, typer.Option(help="infonce is the contrast alone: nothing in it keeps metric scale.")
     ] = Objective.DEFAULT,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; default: by --epochs.")] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the pairs.")] = 10.0,

@@ -33,8 +33,8 @@ class PretrainConfig:
     rgb: str = ""
     """the frozen RGB tower: a folder or a hub id of a vision model, or of a model with one inside"""
     objective: Objective = "default"
-    """``default``: InfoNCE and masked log-depth reconstruction; ``infonce``: the contrast alone, which loses metric
-    scale; ``comae``: patch contrast, then masked reconstruction of both modalities by one shared tower"""
+    """``default``: InfoNCE and masked log-depth reconstruction; ``infonce``: the contrast alone, in which nothing
+    keeps metric scale; ``comae``: patch contrast, then masked reconstruction of both modalities by one shared tower"""
     seed: int = 0
     """decides initial weights, order, masks and augmentation"""
     steps: int | None = None
