@@ -229,3 +229,7 @@ def test_the_committed_results_hold_what_was_promised():
     assert abs(built["memory"]["worker_grows_by"]) < 0.05
     assert built["same_bytes"]
     assert RESULTS["controls"]["passed"]
+    assert RESULTS["pretrain"]["retrieval_pairs"] == 1000
+    assert RESULTS["pretrain"]["times_chance"] >= 100
+    (aligned,) = (row for row in RESULTS["pretrain"]["objectives"] if row["objective"] == "default")
+    assert min(aligned["trunk_r2"], aligned["trunk_scale_r2"]) >= 0.9
