@@ -7,6 +7,7 @@ import torch
 
 from sdvlm.fusion.build import FUSIONS, build_fusion
 from sdvlm.fusion.config import DRAWN_OR_WORDED, PLACES, POOLED, FusionConfig
+from sdvlm.fusion.depth_channels import DepthChannels
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.types import SdvlmError
 
@@ -165,3 +166,10 @@ def test_a_config_of_before_there_was_a_choice_of_pooling_means_boxes_in_float32
 def test_a_config_from_a_newer_version_is_refused():
     with pytest.raises(SdvlmError, match="unknown fusion settings colour"):
         FusionConfig.from_dict({"name": "dpe", "colour": 3})
+
+
+def test_only_fusions_that_look_along_rays_use_a_camera():
+    used = {name for name in PLACES if FusionConfig.preset(name).uses_camera}
+    assert used == {"pointmap"}
+    tilted = DepthChannels(extras=("valid", "normal")).to_dict()
+    assert FusionConfig("adapter", channels=tilted).uses_camera

@@ -130,7 +130,7 @@ def _notes(
     from sdvlm.answering import NANO, NANO_NOTE
 
     notes = []
-    rays_matter = processor.fusion is not None and processor.fusion.pooling == "boxes"
+    rays_matter = processor.fusion is not None and processor.fusion.uses_camera
     if all(one is None for one in maps):
         notes.append("without depth: lengths are guesses from the picture alone; give --depth FILE or an estimator")
     elif rays_matter and any(

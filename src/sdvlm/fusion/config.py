@@ -145,6 +145,13 @@ class FusionConfig:
         return None if self.channels is None else DepthChannels.from_dict(self.channels)
 
     @property
+    def uses_camera(self) -> bool:
+        """Whether a camera changes what the model is given."""
+        channels = self.depth_channels
+        seen = set() if channels is None else set(channels.extras)
+        return self.name == "pointmap" or bool(seen & {"height", "normal"})
+
+    @property
     def kinds(self) -> frozenset[DepthKind]:
         """The depth kinds this fusion takes."""
         channels = self.depth_channels
