@@ -17,13 +17,13 @@ from sdvlm.ablation.config import AblationConfig
 from sdvlm.ablation.lengths import scaled_question
 from sdvlm.ablation.rooms import Rooms, views
 from sdvlm.ablation.sources import DepthSource
-from sdvlm.data.schema import QuestionSample, QuestionType, TypedAnswer
-from sdvlm.eval.answers import parse_answer
+from sdvlm.data.schema import QuestionSample, QuestionType
 from sdvlm.eval.paired import Asked
 from sdvlm.eval.scoring import is_right
 from sdvlm.models.prefix import answer_questions
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
+from sdvlm.nano.evaluate import read_answer
 from sdvlm.types import RgbdFrame
 
 __all__ = ["ARMS", "METRIC_FAMILIES", "Sitting", "asked_questions", "exam_factors", "make_exam", "sit"]
@@ -125,11 +125,5 @@ def sit(
         answers = answer_questions(model, processor, frame, [one.question for one, _ in asked], max_new_tokens=32)
         for (question, _), answer in zip(asked, answers, strict=True):
             texts.append(answer.text)
-            right.append(is_right(_read(answer.text, question), question.answer_typed))
+            right.append(is_right(read_answer(answer.text, question), question.answer_typed))
     return Sitting(tuple(texts), tuple(right))
-
-
-def _read(text: str, question: QuestionSample) -> TypedAnswer | None:
-    options = question.names if question.type is QuestionType.SCALE_COMPARE else ()
-    kind = question.answer_typed.kind
-    return parse_answer(text, question.type, question=question.question, options=options, kind=kind)

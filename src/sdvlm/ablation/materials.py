@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
+from sdvlm.nano import NANO_FOLDER
 from sdvlm.nano.optimise import save_whole
 from sdvlm.nano.train_tower import normalise
 from sdvlm.types import SdvlmError
@@ -94,10 +93,9 @@ def plain_model(folder: Path | None) -> tuple[DepthVLM, DepthProcessor]:
     Raises:
         SdvlmError: it cannot be loaded, or is of another kind.
     """
-    with ExitStack() as stack:
-        place = folder or stack.enter_context(as_file(files("sdvlm.nano") / "weights"))
-        loaded = DepthVLM.from_pretrained(place, dtype=torch.float32)
-        processor = DepthProcessor.from_pretrained(place)
+    place = folder or NANO_FOLDER
+    loaded = DepthVLM.from_pretrained(place, dtype=torch.float32)
+    processor = DepthProcessor.from_pretrained(place)
     if loaded.vlm.config.model_type != "llava" or loaded.vlm.config.text_config.model_type != "llama":
         raise SdvlmError(f"{folder} is no LLaVA with a Llama, as nano is; the ablation trains only such models")
     model = DepthVLM.from_vlm(loaded.vlm, None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from safetensors.numpy import save
 from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.geometry.transform import resize
-from sdvlm.nano.frames import room_views
+from sdvlm.nano.frames import plain_question, room_views
 from sdvlm.types import Camera, DepthMap, RgbdFrame
 
 __all__ = ["Rooms", "read_rooms", "square", "views", "write_rooms"]
@@ -109,7 +109,7 @@ def views(
 
 def write_rooms(path: Path, rooms: Rooms) -> None:
     """Write as safetensors with the questions in the metadata, whole or not at all."""
-    texts = json.dumps([[_plain(question) for question in questions] for questions in rooms.questions])
+    texts = json.dumps([[plain_question(question) for question in questions] for questions in rooms.questions])
     with atomic_file(path) as stream:
         stream.write(save({name: getattr(rooms, name) for name in _ARRAYS}, metadata={"questions": texts}))
 
@@ -124,10 +124,6 @@ def read_rooms(paths: Iterable[Path]) -> Rooms:
         questions = [tuple(_sample(one) for one in asked) for asked in texts]
         parts.append(Rooms(pictures, depth_mm, cameras, questions))
     return Rooms.concatenate(parts)
-
-
-def _plain(question: QuestionSample) -> dict[str, Any]:
-    return asdict(question) | {"answer_typed": question.answer_typed.to_dict()}
 
 
 def _sample(values: dict[str, Any]) -> QuestionSample:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from sdvlm.bench.timing import alternate, ratio
 from sdvlm.fusion.depth_channels import DepthChannels
 from sdvlm.fusion.encoder import DepthEncoder
 from sdvlm.fusion.rgb_tower import RgbTower, load_rgb_tower
+from sdvlm.nano import NANO_FOLDER
 from sdvlm.pairs.build import build_pairs
 from sdvlm.pairs.config import PairsConfig
 from sdvlm.pairs.source import open_source
@@ -62,7 +62,7 @@ def bench_pretrain(
         ``times_chance``: R@1 of the default objective over chance, the worse of both directions;
         ``speed``: pairs a second with cached RGB features and without.
     """
-    config = replace(RECIPE, rgb=str(files("sdvlm.nano") / "weights"), steps=steps, seed=seed, eval_every=steps)
+    config = replace(RECIPE, rgb=str(NANO_FOLDER), steps=steps, seed=seed, eval_every=steps)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         pairs = Path(data) if data is not None else _room_pairs(work, scenes)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from PIL import Image
 from sdvlm.bench.random_llava import bench_frame
 from sdvlm.bench.timing import alternate
 from sdvlm.depth.io import write_depth
+from sdvlm.nano import NANO_FOLDER
 from sdvlm.types import SdvlmError
 
 __all__ = ["bench_startup"]
@@ -44,7 +44,7 @@ def bench_startup(repeats: int = 7, answers: int = 3) -> dict[str, Any]:
         "help_below_limit": times["help"].median < HELP_LIMIT_S,
         "help_limit_s": HELP_LIMIT_S,
     }
-    if answers and (files("sdvlm.nano") / "weights" / "config.json").is_file():
+    if answers and (NANO_FOLDER / "config.json").is_file():
         with tempfile.TemporaryDirectory() as folder:
             first = alternate(_first_answers(Path(folder)), answers)
         figures |= {f"{name}_s": timing.to_dict()["median_s"] for name, timing in first.items()}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdvlm.cli.options import key_values, refuse_unless_resumed
+
 if TYPE_CHECKING:
     from sdvlm.ablation.run import AblationResult
 
@@ -48,17 +50,11 @@ def ablate(
     from sdvlm.ablation.config import AblationConfig
     from sdvlm.ablation.run import ablate as run
     from sdvlm.engine import EngineConfig
-    from sdvlm.types import SdvlmError
 
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise SdvlmError(f"{out} is not empty; give another folder, or leave out --no-resume to go on in it")
+    refuse_unless_resumed(out, resume)
     plain = {"seeds": seeds, "steps": steps, "pictures": pictures, "questions": questions, "dtype": dtype}
     given = {name: str(value) for name, value in plain.items() if value is not None}
-    for word in settings or ():
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise SdvlmError(f"--set wants FIELD=VALUE; got '{word}'")
-        given[name.strip()] = value.strip()
+    given |= key_values(settings, "--set", "FIELD=VALUE")
     names = [name for word in only or () for name in word.split(",") if name]
     started = time.monotonic()
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdvlm.cli.options import key_values, naming_full_disk, plain_value, refuse_unless_resumed
+
 if TYPE_CHECKING:
     from sdvlm.data.build import BuildResult, Helpers
     from sdvlm.data.build_config import BuildConfig
@@ -84,10 +86,8 @@ def build(
     from sdvlm.data.verify_build import verify_build
     from sdvlm.engine import EngineConfig
     from sdvlm.scenes.reader import open_reader
-    from sdvlm.types import SdvlmError
 
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise SdvlmError(f"{out} is not empty; give another folder, or leave out --no-resume to go on in it")
+    refuse_unless_resumed(out, resume)
     given = {
         "frames_per_scene": str(frames) if frames else "null",
         "questions.per_frame": str(questions),
@@ -98,17 +98,14 @@ def build(
         "reasoning_share": str(reasoning),
         "seed": str(seed),
     }
-    config = _config(given | _pairs(settings, "--set"))
-    options = {key: _plain(value) for key, value in _pairs(reader_option, "--reader-option").items()}
+    config = _config(given | key_values(settings, "--set"))
+    options = {key: plain_value(value) for key, value in key_values(reader_option, "--reader-option").items()}
     scenes = open_reader(source, None if reader is None else reader.value, **options)
     _tell_missing(scenes.missing())
     where = EngineConfig(engine.value, workers, address)
     helpers = _helpers(endpoint, reword, writer, grader)
-    try:
+    with naming_full_disk(out):
         built = build_data(scenes, out, config, where, helpers=helpers, verify=verify, progress=_progress)
-    except OSError as error:
-        error.filename = error.filename or str(out)  # a full disk does not say which
-        raise
     checked = verify_build(out) if verify and built.manifest is not None else None
     if as_json:
         typer.echo(json.dumps(_document(built, checked), indent=2))
@@ -145,26 +142,6 @@ def _config(settings: dict[str, str]) -> BuildConfig:
     from sdvlm.data.build_config import BuildConfig
 
     return BuildConfig().with_settings(settings)
-
-
-def _pairs(words: Sequence[str] | None, flag: str) -> dict[str, str]:
-    from sdvlm.types import SdvlmError
-
-    pairs = {}
-    for word in words or ():
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise SdvlmError(f"{flag} wants KEY=VALUE; got '{word}'")
-        pairs[key.strip()] = value.strip()
-    return pairs
-
-
-def _plain(text: str) -> Any:
-    """A reader's option: a number, true, false or null as in JSON, else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _tell_missing(missing: Sequence[MissingFile]) -> None:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sdvlm.cli.options import model_folder
+
 PACKAGES = (
     *("sdvlm", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy", "pillow"),
     *("trimesh", "embreex", "typer", "rich", "peft", "accelerate", "pyarrow", "openai", "matplotlib"),
@@ -53,16 +55,14 @@ def doctor(
 
 def _costs(model: str, image_size: str) -> dict[str, Any]:
     """The cost of each fusion on a model, from its config and processor files."""
-    from sdvlm.answering import NANO
     from sdvlm.models.cost import QUESTION_TOKENS, fusion_costs
     from sdvlm.models.load import model_facts
-    from sdvlm.nano import NANO_FOLDER
     from sdvlm.types import SdvlmError
 
     width, _, height = image_size.partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise SdvlmError(f"--image-size wants WIDTHxHEIGHT in pixels, such as 640x480; got '{image_size}'")
-    found = model_facts(str(NANO_FOLDER) if model == NANO else model)
+    found = model_facts(model_folder(model))
     costs = fusion_costs(found.vlm_config, found.image_processor, (int(width), int(height)))
     return {
         "model": model,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdvlm.cli.options import key_values, naming_full_disk, plain_value, refuse_unless_resumed
+
 if TYPE_CHECKING:
     from sdvlm.pairs.augment import AugmentConfig
     from sdvlm.pairs.build import PairsResult
@@ -116,8 +118,7 @@ def pairs(
     from sdvlm.pairs.source import open_source
     from sdvlm.types import DepthKind, SdvlmError
 
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise SdvlmError(f"{out} is not empty; give another folder, or leave out --no-resume to go on in it")
+    refuse_unless_resumed(out, resume)
     if estimator in ("none", "sensor"):
         if depth is DepthFrom.ESTIMATED:
             raise SdvlmError(f"--estimator {estimator} estimates nothing; leave it or --depth estimated out")
@@ -149,15 +150,11 @@ def pairs(
         scene=scene,
         config=subset,
         reading=_reading(camera, depth_kind, depth_scale, resize_depth, animated),
-        **_options(reader_option),
+        **{key: plain_value(value) for key, value in key_values(reader_option, "--reader-option").items()},
     )
     where = EngineConfig(engine.value, workers, address)
-    try:
-        with _Counter() as counter:
-            made = build_pairs(opened, out, config, where, strict=strict, progress=counter.show)
-    except OSError as error:
-        error.filename = error.filename or str(out)  # a full disk does not say which
-        raise
+    with naming_full_disk(out), _Counter() as counter:
+        made = build_pairs(opened, out, config, where, strict=strict, progress=counter.show)
     if as_json:
         typer.echo(json.dumps(_document(made), indent=2))
     else:
@@ -208,21 +205,6 @@ def _range(text: str, flag: str) -> tuple[float, float]:
     except ValueError:
         raise SdvlmError(f"{flag} wants MIN,MAX, two numbers; got '{text}'") from None
     return low, high
-
-
-def _options(words: list[str] | None) -> dict[str, Any]:
-    from sdvlm.types import SdvlmError
-
-    options: dict[str, Any] = {}
-    for word in words or ():
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise SdvlmError(f"--reader-option wants KEY=VALUE; got '{word}'")
-        try:
-            options[key.strip()] = json.loads(value)
-        except ValueError:
-            options[key.strip()] = value.strip()
-    return options
 
 
 class _Counter:

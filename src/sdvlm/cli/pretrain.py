@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sdvlm.cli.options import key_values, model_folder, naming_full_disk
 
 if TYPE_CHECKING:
     from sdvlm.pretrain.config import PretrainConfig
@@ -82,7 +83,7 @@ def pretrain(
     from sdvlm.pretrain.run import pretrain as train
 
     given = PretrainConfig(
-        rgb=_tower(rgb),
+        rgb=model_folder(rgb),
         objective=objective.value,
         steps=steps,
         epochs=epochs,
@@ -101,39 +102,15 @@ def pretrain(
         seed=seed,
         workers=workers,
     )
-    config: PretrainConfig = given.with_settings(_pairs(settings))
-    try:
+    config: PretrainConfig = given.with_settings(key_values(settings, "--set", "FIELD=VALUE"))
+    with naming_full_disk(out):
         result = train(data, out, config, _progress, resume=resume)
-    except OSError as error:
-        error.filename = error.filename or str(out)  # a full disk does not say which
-        raise
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one speaks
         return
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
     else:
         _print(result)
-
-
-def _tower(name: str) -> str:
-    """The folder of the shipped model for "nano"; anything else as it is."""
-    if name != "nano":
-        return name
-    from importlib.resources import files
-
-    return str(files("sdvlm.nano") / "weights")
-
-
-def _pairs(words: Sequence[str] | None) -> dict[str, str]:
-    from sdvlm.types import SdvlmError
-
-    pairs = {}
-    for word in words or ():
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise SdvlmError(f"--set wants FIELD=VALUE; got '{word}'")
-        pairs[key.strip()] = value.strip()
-    return pairs
 
 
 def _progress(kind: str, done: int, wanted: int, figures: dict[str, float]) -> None:

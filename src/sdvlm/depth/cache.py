@@ -29,10 +29,10 @@ _CAMERA_KEY = f"{META_KEY}_camera"
 _log = logging.getLogger(__name__)
 
 
-def default_cache_folder() -> Path:
-    """``$SDVLM_CACHE/depth``, else ``~/.cache/sdvlm/depth``."""
+def default_cache_folder(part: str = "depth") -> Path:
+    """``$SDVLM_CACHE/PART``, else ``~/.cache/sdvlm/PART``."""
     root = os.environ.get("SDVLM_CACHE")
-    return (Path(root).expanduser() if root else Path.home() / ".cache" / "sdvlm") / "depth"
+    return (Path(root).expanduser() if root else Path.home() / ".cache" / "sdvlm") / part
 
 
 class DepthCache:

@@ -51,9 +51,6 @@ class SideAdapter(nn.Module):
         SdvlmError: the tower is no plain transformer, or a setting is out of range.
     """
 
-    place = "tower"
-    reads_pixels = True
-
     def __init__(self, base_model: nn.Module, channels: int, width: int | None = None, stages: int = 4) -> None:
         super().__init__()
         patch, inner = patch_side(base_model), tower_width(base_model)

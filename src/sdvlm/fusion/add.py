@@ -9,7 +9,7 @@ from sdvlm.fusion.coordinate import coordinate
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.sinusoid import sinusoid
 
-__all__ = ["GATE_STEP", "AddDepthCode", "mean_norm"]
+__all__ = ["GATE_STEP", "AddDepthCode", "add_update", "mean_norm"]
 
 GATE_STEP = 10.0
 """what one unit of the gate's parameter multiplies the code by"""
@@ -23,6 +23,14 @@ def mean_norm(tokens: Tensor, image_index: Tensor) -> Tensor:
     count = norms.new_zeros(images).index_add_(0, image_index, torch.ones_like(norms))
     mean: Tensor = total / count
     return mean[image_index, None]
+
+
+def add_update(tokens: Tensor, update: Tensor, grid: DepthGrid, relative_norm: float | None) -> Tensor:
+    """(T, D) tokens plus a learned update where depth is known; a unit update counts that share of their mean norm."""
+    if relative_norm is not None:
+        reach = relative_norm * mean_norm(tokens, grid.image_index) / update.shape[-1] ** 0.5
+        update = update * reach.to(update.dtype)
+    return torch.where(grid.known[:, None], tokens + update.to(tokens.dtype), tokens)
 
 
 class AddDepthCode(nn.Module):

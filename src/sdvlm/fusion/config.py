@@ -12,7 +12,17 @@ from sdvlm.fusion.renderers import RENDERERS, renderer_kinds
 from sdvlm.fusion.sinusoid import SINE_DTYPES
 from sdvlm.types import DepthKind, SdvlmError
 
-__all__ = ["DRAWN_OR_WORDED", "PLACES", "POOLED", "POOLINGS", "PROMPTS", "READS_PIXELS", "FusionConfig", "Place"]
+__all__ = [
+    "DRAWN_OR_WORDED",
+    "ENCODED",
+    "PLACES",
+    "POOLED",
+    "POOLINGS",
+    "PROMPTS",
+    "READS_PIXELS",
+    "FusionConfig",
+    "Place",
+]
 
 Place = Literal["tokens", "picture", "tower", "text"]
 """where depth enters: in the image tokens, as a picture behind the picture, inside the vision tower, in the prompt"""
@@ -31,7 +41,9 @@ PLACES: dict[str, Place] = {
     "depth_prompt": "text",
 }
 """every fusion there is, and its place"""
-READS_PIXELS = frozenset({"encoder_add", "concat", "adapter"})
+ENCODED = ("encoder_add", "concat")
+"""fusions with a depth encoder, which may be a pre-trained one"""
+READS_PIXELS = frozenset({*ENCODED, "adapter"})
 """fusions that see the depth map at the tower's own resolution; the others see what is pooled over each token"""
 DRAWN_OR_WORDED = frozenset({"depth_image", "depth_prompt"})
 """fusions without a module: the processor puts depth into pictures or prompt"""

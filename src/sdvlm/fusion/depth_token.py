@@ -47,9 +47,6 @@ class DepthTokens(nn.Module):
         SdvlmError: fewer than two bins, an odd width, or a coordinate without a range.
     """
 
-    place = "picture"
-    reads_pixels = False
-
     def __init__(
         self,
         hidden_size: int,

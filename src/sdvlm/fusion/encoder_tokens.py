@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sdvlm.fusion.add import mean_norm
+from sdvlm.fusion.add import add_update
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.vision_half import VisionHalf
 from sdvlm.types import SdvlmError
@@ -79,7 +79,4 @@ class AddEncoded(_Encoded):
         if len(depth_tokens) != len(tokens):
             raise SdvlmError(f"the depth encoder gave {len(depth_tokens)} tokens for {len(tokens)} image tokens")
         update = self.last(self.norm(depth_tokens.to(self.last.weight.dtype)))
-        if self.relative_norm is not None:
-            reach = self.relative_norm * mean_norm(tokens, grid.image_index) / update.shape[-1] ** 0.5
-            update = update * reach.to(update.dtype)
-        return torch.where(grid.known[:, None], tokens + update.to(tokens.dtype), tokens)
+        return add_update(tokens, update, grid, self.relative_norm)

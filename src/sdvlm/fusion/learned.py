@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sdvlm.fusion.add import mean_norm
+from sdvlm.fusion.add import add_update
 from sdvlm.fusion.coordinate import check_kinds, coordinate, signed_log
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.sinusoid import sinusoid
@@ -26,10 +26,7 @@ class _ZeroInitMLP(nn.Module):
 
     def forward(self, features: Tensor, tokens: Tensor, grid: DepthGrid) -> Tensor:
         update = self.last(nn.functional.gelu(self.first(features.to(self.first.weight.dtype))))  # [T, D]
-        if self.relative_norm is not None:
-            reach = self.relative_norm * mean_norm(tokens, grid.image_index) / update.shape[-1] ** 0.5
-            update = update * reach.to(update.dtype)
-        return torch.where(grid.known[:, None], tokens + update.to(tokens.dtype), tokens)
+        return add_update(tokens, update, grid, self.relative_norm)
 
 
 class DepthMLP(nn.Module):

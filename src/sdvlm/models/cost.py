@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 from sdvlm.fusion.build import build_fusion
-from sdvlm.fusion.config import DRAWN_OR_WORDED, PLACES, FusionConfig, Place
+from sdvlm.fusion.config import DRAWN_OR_WORDED, ENCODED, PLACES, FusionConfig, Place
 from sdvlm.fusion.towers import vision_children
 from sdvlm.models.grid import TokenGrid
 from sdvlm.types import SdvlmError
@@ -92,7 +92,7 @@ def fusion_costs(vlm_config: PreTrainedConfig, image_processor: Any, size: tuple
             out.append(FusionCost(name, place, tokens, None, None, None, None, str(error)))
             continue
         extra = {"picture": tokens, "text": WORD_TOKENS * config.prompt_rows * config.prompt_columns}.get(place, 0)
-        looks_twice = name in ("concat", "encoder_add", "depth_image")
+        looks_twice = name in (*ENCODED, "depth_image")
         own = 2.0 * _multiplied(name, parameters, vision) * (patches if place == "tower" else tokens)
         relative = (prefill(extra, 2 if looks_twice else 1) + own) / prefill(0, 1)
         out.append(FusionCost(name, place, tokens, extra, parameters, parameters / _count(model), relative))
@@ -101,7 +101,7 @@ def fusion_costs(vlm_config: PreTrainedConfig, image_processor: Any, size: tuple
 
 def _multiplied(name: str, parameters: int, vision: int) -> int:
     """Parameters that a fusion multiplies each token with, its encoder (counted as a second look) left out."""
-    if name in ("concat", "encoder_add"):
+    if name in ENCODED:
         return max(0, parameters - vision)
     return 0 if name == "depth_token" else parameters  # which are looked up
 

@@ -66,7 +66,7 @@ def fused_inputs(
     if depth.pixels is not None:
         precision = torch.float32 if config.place == "tower" else vlm.dtype  # an adapter reads depth in full
         seen = shown | {_PIXELS: depth.pixels.to(device=vlm.device, dtype=precision)}
-    elif hasattr(fusion, "encode") or config.place == "tower":
+    elif config.channels is not None:
         raise SdvlmError(f"the fusion '{config.name}' reads depth_pixels; pass on all the processor made")
     with _inside(fusion, config, host, seen):
         features = host.get_image_features(**shown, return_dict=True)

@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, Generati
 from transformers.utils.generic import ModelOutput
 
 from sdvlm.fusion.build import build_fusion
-from sdvlm.fusion.config import DRAWN_OR_WORDED, FusionConfig
+from sdvlm.fusion.config import DRAWN_OR_WORDED, ENCODED, FusionConfig
 from sdvlm.models import checkpoint, seam
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.types import SdvlmError
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from sdvlm.fusion.encoder import DepthEncoder
 
 __all__ = ["DepthVLM", "DepthVLMConfig"]
-
-ENCODED = ("encoder_add", "concat")
-"""fusions with a depth encoder, which may be a pre-trained one"""
 
 
 class DepthVLM(PreTrainedModel, GenerationMixin):

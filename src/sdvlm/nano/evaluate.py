@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
 
-__all__ = ["HELD_OUT_SEED", "Exam", "answer_exam", "held_out_exam"]
+__all__ = ["HELD_OUT_SEED", "Exam", "answer_exam", "held_out_exam", "read_answer"]
 
 log = logging.getLogger("sdvlm.nano.evaluate")
 
@@ -71,7 +71,7 @@ def answer_exam(
         texts = [question.question for question in questions]
         answers = answer_questions(model, processor, change(index, frame), texts, max_new_tokens=32)
         for question, answer in zip(questions, answers, strict=True):
-            read = _read(answer.text, question)
+            read = read_answer(answer.text, question)
             outcome = Outcome.of(question.type, read, question.answer_typed)
             outcomes.append(outcome)
             records.append(
@@ -82,7 +82,8 @@ def answer_exam(
     return tally(outcomes), records
 
 
-def _read(text: str, question: QuestionSample) -> TypedAnswer | None:
+def read_answer(text: str, question: QuestionSample) -> TypedAnswer | None:
+    """What a reply to the question says; None where it cannot be read."""
     options = question.names if question.type is QuestionType.SCALE_COMPARE else ()
     kind = question.answer_typed.kind
     return parse_answer(text, question.type, question=question.question, options=options, kind=kind)

@@ -35,7 +35,16 @@ from sdvlm.scenes.rooms import make_room
 from sdvlm.scenes.viewpoints import sample_cameras
 from sdvlm.types import DepthMap, RgbdFrame
 
-__all__ = ["COLOR_NAMES", "NanoFrame", "ShardConfig", "make_frames", "read_shard", "room_views", "write_shard"]
+__all__ = [
+    "COLOR_NAMES",
+    "NanoFrame",
+    "ShardConfig",
+    "make_frames",
+    "plain_question",
+    "read_shard",
+    "room_views",
+    "write_shard",
+]
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +115,12 @@ def nano_frame(
         colors=np.array([COLOR_NAMES.index(name) if name in COLOR_NAMES else -1 for name in colors], dtype=np.int64),
         boxes=(np.array([one.bounds_px for one in seen]).reshape(-1, 4) / [*size, *size]).astype(np.float32),
         ids=tuple(one.id for one in seen),
-        questions=tuple(_plain(question) for question in questions),
+        questions=tuple(plain_question(question) for question in questions),
     )
 
 
-def _plain(question: QuestionSample) -> dict[str, Any]:
+def plain_question(question: QuestionSample) -> dict[str, Any]:
+    """A question as JSON can hold it."""
     return asdict(question) | {"answer_typed": question.answer_typed.to_dict()}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdvlm.depth.atomic import atomic_file
+from sdvlm.depth.cache import default_cache_folder
 from sdvlm.types import SdvlmError
 
 __all__ = ["FeatureCache", "default_feature_folder"]
@@ -30,8 +30,7 @@ ROWS = 512
 
 def default_feature_folder() -> Path:
     """``$SDVLM_CACHE/rgb_features``, else ``~/.cache/sdvlm/rgb_features``."""
-    root = os.environ.get("SDVLM_CACHE")
-    return (Path(root).expanduser() if root else Path.home() / ".cache" / "sdvlm") / "rgb_features"
+    return default_cache_folder("rgb_features")
 
 
 class FeatureCache:
