@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdvlm.depth.atomic import atomic_file
+from sdvlm.depth.bounded_folder import BoundedFolder
 from sdvlm.depth.estimator import DepthEstimate, DepthEstimator
 from sdvlm.depth.raw import DECODE_ERRORS, META_KEY
 from sdvlm.types import Camera, DepthKind, DepthMap, SdvlmError
@@ -44,11 +45,8 @@ class DepthCache:
     """
 
     def __init__(self, folder: str | Path | None = None, max_bytes: int | None = None) -> None:
-        if max_bytes is not None and max_bytes < 0:
-            raise SdvlmError(f"max_bytes must not be negative; got {max_bytes}")
         self.folder = default_cache_folder() if folder is None else Path(folder)
-        self.max_bytes = max_bytes
-        self._bytes: int | None = None  # running total, counted on the first put
+        self._files = BoundedFolder(self.folder, ".npz", max_bytes)
 
     def key(self, image: NDArray[np.uint8], estimator: DepthEstimator, camera: Camera | None = None) -> str:
         """Hex digest of all that decides the map. The camera counts only for estimators that use it."""
@@ -67,7 +65,7 @@ class DepthCache:
 
     def path(self, key: str) -> Path:
         """Where an entry lies, whether or not it exists."""
-        return self.folder / key[:2] / f"{key}.npz"
+        return self._files.path(key)
 
     def get(self, key: str) -> DepthEstimate | None:
         """The entry, or None if there is none or it is damaged."""
@@ -77,7 +75,7 @@ class DepthCache:
                 note = json.loads(str(archive[META_KEY]))
                 depth = DepthMap(archive["depth"], DepthKind(note["kind"]), note["source"])
                 camera = Camera(**note["camera"]) if note["camera"] else None
-            os.utime(path)  # most recently used
+            self._files.used(path)
         except FileNotFoundError:
             return None
         except (*DECODE_ERRORS, TypeError) as error:
@@ -95,29 +93,7 @@ class DepthCache:
         path = self.path(key)
         with atomic_file(path) as stream:
             np.savez(stream, depth=estimate.depth.values, sdvlm_depth=np.array(json.dumps(note)))
-        if self.max_bytes is not None:
-            self._shrink(path.stat().st_size)
-
-    def _shrink(self, added: int) -> None:
-        """Remove the least recently used entries until the folder fits; the running total saves a scan a put."""
-        limit = self.max_bytes or 0
-        if self._bytes is not None and self._bytes + added <= limit:
-            self._bytes += added
-            return
-        entries = []
-        for path in self.folder.glob("*/*.npz"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # removed by another process
-                continue
-            entries.append((status.st_mtime_ns, status.st_size, path))
-        total = sum(size for _, size, _ in entries)
-        for _, size, path in sorted(entries, key=lambda entry: entry[0]):
-            if total <= limit:
-                break
-            path.unlink(missing_ok=True)
-            total -= size
-        self._bytes = total
+        self._files.written(path)
 
 
 def estimate_cached(
