@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import math
 from dataclasses import replace
 
+from sdvlm.data.scale_lengths import ScaledText, scale_lengths
 from sdvlm.data.schema import AnswerKind, QuestionSample
 
 __all__ = ["SMALLEST_M", "TOO_LONG_M", "scaled_question"]
 
-_LENGTH = re.compile(r"(?<![\d.])(\d+\.\d\d)(?= (?:m|meters)\b)")
 _OF_LENGTH = (AnswerKind.LENGTH, AnswerKind.LENGTHS)
 TOO_LONG_M = 10.0
 """nano writes lengths as d.dd"""
@@ -28,16 +28,14 @@ def scaled_question(sample: QuestionSample, factor: float) -> QuestionSample | N
         return None
     typed = sample.answer_typed
     if typed.kind in _OF_LENGTH:
-        said = tuple(float(one) for one in _LENGTH.findall(answer))
+        said = answer.after
         if len(said) != len(typed.values) or min(said) < SMALLEST_M:
             return None
         typed = replace(typed, values=said)
-    return replace(sample, question=question, answer=answer, answer_typed=typed)
+    return replace(sample, question=question.text, answer=answer.text, answer_typed=typed)
 
 
-def _scaled(text: str, factor: float) -> str | None:
-    lengths = [round(float(one) * factor, 2) for one in _LENGTH.findall(text)]
-    if any(not 0 < length < TOO_LONG_M for length in lengths):
-        return None
-    replaced = iter(lengths)
-    return _LENGTH.sub(lambda _: f"{next(replaced):.2f}", text)
+def _scaled(text: str, factor: float) -> ScaledText | None:
+    scaled = scale_lengths(text, factor, math.inf)
+    fits = scaled is not None and all(0 < length < TOO_LONG_M for length in scaled.after)
+    return scaled if fits else None
