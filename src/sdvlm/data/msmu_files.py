@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sdvlm.data.json_rows import iter_json_list
 from sdvlm.extras import require
 from sdvlm.types import SdvlmError
 
@@ -61,8 +62,12 @@ def find_files(path: Path, split: str) -> list[Path]:
     return _complete(chosen, path)
 
 
-def read_rows(file: Path) -> Iterator[dict[str, Any] | SdvlmError]:
-    """Rows of a file as dicts of :data:`COLUMNS`, or for a row that cannot be read the error that says why.
+def read_rows(file: Path, columns: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any] | SdvlmError]:
+    """Rows of a file as dicts, or for a row that cannot be read the error that says why.
+
+    Args:
+        file: Arrow, parquet, JSON lines or a JSON list.
+        columns: of Arrow and parquet, only these are read; rows of JSON come whole.
 
     Raises:
         SdvlmError: the file itself is damaged.
@@ -70,11 +75,11 @@ def read_rows(file: Path) -> Iterator[dict[str, Any] | SdvlmError]:
     if file.suffix in (".jsonl", ".json"):
         yield from _json_rows(file)
         return
-    for batch in _batches(file):
-        columns = {name: batch.column(name) for name in COLUMNS if name in batch.schema.names}
+    for batch in _batches(file, columns):
+        found = {name: batch.column(name) for name in columns if name in batch.schema.names}
         for index in range(batch.num_rows):
             try:
-                yield {name: column[index].as_py() for name, column in columns.items()}
+                yield {name: column[index].as_py() for name, column in found.items()}
             except (UnicodeDecodeError, ValueError) as error:
                 yield SdvlmError(f"cannot be decoded: {error}")
 
@@ -89,12 +94,12 @@ def count_rows(file: Path) -> int:
     return sum(1 for _ in _json_rows(file))
 
 
-def _batches(file: Path) -> Iterator[Any]:
+def _batches(file: Path, wanted: Sequence[str] = COLUMNS) -> Iterator[Any]:
     """Record batches of an Arrow (stream or file format) or parquet file."""
     with _naming(file):
         if file.suffix == ".parquet":
             table = require("pyarrow.parquet", "reading parquet").ParquetFile(file, memory_map=True)
-            columns = [name for name in COLUMNS if name in table.schema_arrow.names]
+            columns = [name for name in wanted if name in table.schema_arrow.names]
             yield from table.iter_batches(_PARQUET_ROWS, columns=columns)
             return
         arrow = require("pyarrow", "reading Arrow data")
@@ -128,13 +133,8 @@ class _naming:
 
 def _json_rows(file: Path) -> Iterator[dict[str, Any] | SdvlmError]:
     if file.suffix == ".json":
-        try:
-            rows = json.loads(file.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise SdvlmError(f"{file}: is no JSON: {error}") from error
-        if not isinstance(rows, list):
-            raise SdvlmError(f"{file}: must hold a JSON list of rows; got {type(rows).__name__}")
-        yield from (row if isinstance(row, dict) else SdvlmError("is no JSON object") for row in rows)
+        for row in iter_json_list(file):
+            yield row if isinstance(row, dict) else SdvlmError("is no JSON object")
         return
     with file.open("rb") as lines:
         for line in lines:

@@ -17,7 +17,10 @@ __all__ = ["ScaledText", "scale_lengths"]
 
 _METRES: Mapping[str, Decimal] = {
     **{symbol: unit.metres for symbol, unit in UNITS.items()},
-    **{"km": Decimal(1000), "dm": Decimal("0.1"), "yd": Decimal("0.9144"), "mi": Decimal("1609.344")},
+    "km": Decimal(1000),
+    "dm": Decimal("0.1"),
+    "yd": Decimal("0.9144"),
+    "mi": Decimal("1609.344"),
 }
 _WORDS = {
     "meter": "m", "metre": "m", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm",
