@@ -11,7 +11,7 @@ from typing import Any
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["Prompt", "as_batch", "parts", "pictures_in", "prompt_of", "training_prompt"]
+__all__ = ["Prompt", "Tokens", "as_batch", "parts", "pictures_in", "prompt_of", "training_prompt"]
 
 Message = dict[str, Any]
 Conversation = list[Message]
@@ -23,6 +23,19 @@ class Prompt:
 
     text: str
     answers: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt as the model reads it.
+
+    Args:
+        ids: image tokens included.
+        learned: of each token, whether a model is trained to say it; empty where nobody asked.
+    """
+
+    ids: tuple[int, ...]
+    learned: tuple[bool, ...] = ()
 
 
 def as_batch(messages: Any) -> list[Conversation]:

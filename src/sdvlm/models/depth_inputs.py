@@ -22,9 +22,14 @@ Size = tuple[int, int]
 
 
 def pack_depth(
-    fusion: FusionConfig | None, grid: TokenGrid, sizes: Sequence[Size], depth: Any, camera: Any = None
+    fusion: FusionConfig | None,
+    grid: TokenGrid,
+    sizes: Sequence[Size],
+    depth: Any,
+    camera: Any = None,
+    always: bool = False,
 ) -> Tensor | None:
-    """(T, C) packed depth of the image tokens of several pictures; None where no picture has depth.
+    """(T, C) packed depth of the image tokens of several pictures; None where none has depth, unless ``always``.
 
     Args:
         fusion: of the model; says what depth it takes and how that is pooled.
@@ -38,7 +43,7 @@ def pack_depth(
         SdvlmError: counts or sizes disagree, or depth is of a kind the fusion does not take.
     """
     maps, cameras = checked_depth(fusion, sizes, depth, camera)
-    if all(one is None for one in maps):
+    if all(one is None for one in maps) and not always:
         return None
     unpadded = fusion is not None and fusion.pooling == "unpadded"
     grids = [

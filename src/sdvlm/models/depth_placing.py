@@ -123,17 +123,18 @@ class DepthPlacer:
             out += [picture] + ([drawn(picture, depth)] if has else [])
         return out
 
-    def complete(self, batch: MutableMapping[str, Any], shown: Shown) -> None:
-        """Put into a batch what the model is to get of depth; nothing where no picture has any.
+    def complete(self, batch: MutableMapping[str, Any], shown: Shown, always: bool = False) -> None:
+        """Put into a batch what the model is to get of depth; nothing where no picture has any, unless ``always``.
 
         Raises:
             SdvlmError: processor and model do not place the same number of tokens.
         """
         fusion = self.fusion
-        if fusion is None or fusion.name in DRAWN_OR_WORDED or all(d is None for d in shown.depth):
+        if fusion is None or fusion.name in DRAWN_OR_WORDED or not shown.pictures:
             return
-        packed = pack_depth(fusion, self.grid, shown.sizes, shown.depth, shown.camera)
-        assert packed is not None
+        packed = pack_depth(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
+        if packed is None:
+            return
         slots = self._slots(shown)
         self._check_count(batch, packed, shown, any(slots))
         batch["depth_grid"] = packed

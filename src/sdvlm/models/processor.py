@@ -16,7 +16,7 @@ from transformers import BatchFeature
 
 from sdvlm.models import checkpoint
 from sdvlm.models.config import DepthVLMConfig
-from sdvlm.models.conversation import Conversation, Prompt, as_batch, pictures_in
+from sdvlm.models.conversation import Conversation, Prompt, Tokens, as_batch, pictures_in
 from sdvlm.models.depth_inputs import pack_depth
 from sdvlm.models.depth_placing import DepthPlacer
 from sdvlm.models.families import load_processor
@@ -210,18 +210,39 @@ class DepthProcessor:
         Raises:
             SdvlmError: as a call.
         """
-        pictures = [picture_of(image) for image in flat(images)]
-        for text in texts:
-            self._check_marks([Prompt(text)], pictures)
-        shown = self.placer.checked(pictures, depth, camera, objects)
-        worded = self.placer.worded_alike([Prompt(text) for text in texts], shown)
-        made, token_ids = self.prompts.many([prompt.text for prompt in worded], self.placer.pictures(shown))
-        if not all(token_ids):
+        batch, rows = self.encode_alike([Prompt(text) for text in texts], images, depth, camera, objects)
+        if not all(row.ids for row in rows):
             raise SdvlmError("a prompt without a token cannot be answered; say something in it")
-        self._check_length(max(len(ids) for ids in token_ids), None)
+        self._check_length(max(len(row.ids) for row in rows), None)
+        return batch, [list(row.ids) for row in rows]
+
+    def encode_alike(
+        self,
+        prompts: Sequence[Prompt],
+        images: Any = None,
+        depth: Any = None,
+        camera: Any = None,
+        objects: Any = None,
+        labels: bool = False,
+        always_depth: bool = False,
+    ) -> tuple[DepthBatch, list[Tokens]]:
+        """As :meth:`encode_prompts`, for what :meth:`encode_prompts` and training have in common.
+
+        Args:
+            prompts: as ``prompts.asking`` or, with labels, ``prompts.training`` words them.
+            images, depth, camera, objects: as a call takes them, for one prompt.
+            labels: tell of each token whether it is learned.
+            always_depth: put a depth grid into the inputs of pictures without depth too, which changes no output.
+        """
+        pictures = [picture_of(image) for image in flat(images)]
+        for prompt in prompts:
+            self._check_marks([prompt], pictures)
+        shown = self.placer.checked(pictures, depth, camera, objects)
+        worded = self.placer.worded_alike(prompts, shown)
+        made, rows = self.prompts.many(worded, self.placer.pictures(shown), labels)
         batch = DepthBatch(made)
-        self.placer.complete(batch, shown)
-        return batch, token_ids
+        self.placer.complete(batch, shown, always_depth)
+        return batch, rows
 
     def with_prompt(self, batch: DepthBatch, token_ids: list[int]) -> DepthBatch:
         """The inputs of another prompt about the pictures of ``batch``, a batch of one."""

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdvlm.models.conversation import Conversation, Prompt, parts, pictures_in
+from sdvlm.models.conversation import Conversation, Prompt, Tokens, parts, pictures_in
 from sdvlm.models.llama_tokens import slow_llama_text
 from sdvlm.models.vicuna import IGNORED, PICTURE, SYSTEM, chunked_ids, picture_first, released_labels, vicuna_prompt
 from sdvlm.types import SdvlmError
@@ -63,34 +63,43 @@ class ReleasedPrompts:
     ) -> dict[str, Tensor]:
         """Padded inputs. Labels follow the released mask, not the prompts' own spans."""
         seen, runs = self._see(pictures)
-        short = [chunked_ids(self.tokenizer, prompt.text, self.processor.image_token) for prompt in prompts]
+        rows: list[Tokens] = []
         taken = 0
-        rows: list[list[int]] = []
-        learned: list[list[int]] = []
-        for prompt, ids in zip(prompts, short, strict=True):
-            mine = runs[taken : (taken := taken + ids.count(PICTURE))]
-            rows.append(_expanded(ids, ids, mine, self.processor.image_token_id))
-            if labels:
-                spoken = released_labels(self.tokenizer, prompt.text, ids, self.processor.image_token)
-                learned.append(_expanded(spoken, ids, mine, IGNORED))
+        for prompt in prompts:
+            mine = runs[taken : (taken := taken + prompt.text.count(self.processor.image_token))]
+            rows.append(self._tokens(prompt, mine, labels))
         pad = self.tokenizer.pad_token_id
         batch = {
-            "input_ids": _padded(rows, 0 if pad is None else pad, side),
-            "attention_mask": _padded([[1] * len(row) for row in rows], 0, side),
+            "input_ids": _padded([list(row.ids) for row in rows], 0 if pad is None else pad, side),
+            "attention_mask": _padded([[1] * len(row.ids) for row in rows], 0, side),
         }
-        return batch | seen | ({"labels": _padded(learned, IGNORED, side)} if labels else {})
+        if labels:
+            learned = [[i if said else IGNORED for i, said in zip(one.ids, one.learned, strict=True)] for one in rows]
+            batch["labels"] = _padded(learned, IGNORED, side)
+        return batch | seen
 
-    def many(self, texts: Sequence[str], pictures: list[Image.Image]) -> tuple[dict[str, Tensor], list[list[int]]]:
-        """Inputs of the first prompt, pictures included, and the token ids of each."""
+    def many(
+        self, prompts: Sequence[Prompt], pictures: list[Image.Image], labels: bool = False
+    ) -> tuple[dict[str, Tensor], list[Tokens]]:
+        """Prompts about the same pictures: inputs of the first, pictures included, and the tokens of each."""
         seen, runs = self._see(pictures)
-        short = [chunked_ids(self.tokenizer, text, self.processor.image_token) for text in texts]
-        rows = [_expanded(ids, ids, runs, self.processor.image_token_id) for ids in short]
-        ids = torch.tensor(rows[:1])
+        rows = [self._tokens(prompt, runs, labels) for prompt in prompts]
+        ids = torch.tensor([rows[0].ids])
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **seen}, rows
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Text of generated tokens, special tokens left out."""
         return slow_llama_text(self.tokenizer, token_ids)
+
+    def _tokens(self, prompt: Prompt, runs: list[int], labels: bool) -> Tokens:
+        """A prompt whose pictures take ``runs`` tokens each."""
+        mark = self.processor.image_token
+        short = chunked_ids(self.tokenizer, prompt.text, mark)
+        ids = _expanded(short, short, runs, self.processor.image_token_id)
+        if not labels:
+            return Tokens(tuple(ids))
+        spoken = _expanded(released_labels(self.tokenizer, prompt.text, short, mark), short, runs, IGNORED)
+        return Tokens(tuple(ids), tuple(label != IGNORED for label in spoken))
 
     @property
     def tokenizer(self) -> Any:

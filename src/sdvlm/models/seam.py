@@ -36,11 +36,14 @@ class DepthInputs:
         grid: (T, C) float32 packed depth grid of the image tokens of all pictures, depth pictures left out.
         pixels: planes of the depth maps of the same pictures, laid out as the tower reads them; None: not needed.
         pictures: (P,) bool, True for a slot that holds depth tokens; None: there is none.
+        image_keep: (T,) bool, False for an image token whose picture content is hidden: it becomes the mean of its
+            picture's tokens, so that only depth tells it from the others; None: all are kept.
     """
 
     grid: Tensor
     pixels: Tensor | None = None
     pictures: Tensor | None = None
+    image_keep: Tensor | None = None
 
 
 def fused_inputs(
@@ -99,6 +102,8 @@ def fuse(
         )
     pictures = features["pooler_output"]
     lengths = [len(tokens) for tokens in pictures]
+    if depth.image_keep is not None:
+        pictures = _hidden(pictures, depth.image_keep.split(lengths))
     tokens = torch.cat(list(pictures))  # [T, D]
     grid = DepthGrid.unpack(depth.grid.to(tokens.device), _image_index(lengths, tokens.device))
     if config.place == "tower":
@@ -147,6 +152,12 @@ def _own_pictures(inputs: dict[str, Any], depth_pictures: Tensor | None) -> dict
     if depth_pictures is None:
         return present
     return present | {name: present[name][~depth_pictures] for name in _PER_PICTURE if name in present}
+
+
+def _hidden(pictures: Any, keep: tuple[Tensor, ...]) -> Any:
+    """The tokens of each picture with those not kept as their mean."""
+    made = [torch.where(kept[:, None], one, one.mean(dim=0)) for one, kept in zip(pictures, keep, strict=True)]
+    return torch.stack(made) if isinstance(pictures, Tensor) else type(pictures)(made)
 
 
 def _image_index(lengths: list[int], device: torch.device) -> Tensor:

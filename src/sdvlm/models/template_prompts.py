@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdvlm.models.conversation import Conversation, Prompt, prompt_of, training_prompt
+from sdvlm.models.conversation import Conversation, Prompt, Tokens, prompt_of, training_prompt
 from sdvlm.types import SdvlmError
 
 __all__ = ["TemplatePrompts"]
@@ -46,21 +46,35 @@ class TemplatePrompts:
         """
         return self._encode(prompts, pictures, side, labels)[0]
 
-    def many(self, texts: Sequence[str], pictures: list[Image.Image]) -> tuple[dict[str, Tensor], list[list[int]]]:
-        """Inputs of the first prompt, pictures included, and the token ids of each, tokenised whole.
+    def many(
+        self, prompts: Sequence[Prompt], pictures: list[Image.Image], labels: bool = False
+    ) -> tuple[dict[str, Tensor], list[Tokens]]:
+        """Prompts about the same pictures: inputs of the first, pictures included, and the tokens of each.
+
+        Every prompt is tokenised whole; only the pictures are processed once.
 
         Raises:
-            SdvlmError: the processor tokenises prompts in a way that cannot be done without the pictures.
+            SdvlmError: the processor tokenises prompts in a way that cannot be done without the pictures, or labels
+                are wanted of a slow tokenizer.
         """
-        batch, moved = self._encode([Prompt(texts[0])], pictures, "left", False)
+        batch, moved = self._encode(prompts[:1], pictures, "left", False)
+        mark = self.processor.image_token
         runs = [one["replacement"] for one in moved[0]]
-        expanded = [_with_runs(text, self.processor.image_token, runs) for text in texts]
-        token_ids: list[list[int]] = self.processor.tokenizer(expanded, **self._special(texts[0]))["input_ids"]
-        if token_ids[0] != batch["input_ids"][0].tolist():
+        expanded = [_with_runs(prompt.text, mark, runs) for prompt in prompts]
+        arguments = self._special(prompts[0].text) | self._offsets(labels)
+        made = self.processor.tokenizer(expanded, **arguments)
+        rows: list[list[int]] = made["input_ids"]
+        if rows[0] != batch["input_ids"][0].tolist():
             raise SdvlmError(
                 f"{type(self.processor).__name__} tokenises prompts its own way; ask one question at a time"
             )
-        return batch, token_ids
+        if not labels:
+            return batch, [Tokens(tuple(ids)) for ids in rows]
+        learned = [
+            _spoken(prompt, np.asarray(where).reshape(-1, 2), _marks(prompt.text, mark, runs))
+            for prompt, where in zip(prompts, made["offset_mapping"], strict=True)
+        ]
+        return batch, [Tokens(tuple(ids), tuple(said.tolist())) for ids, said in zip(rows, learned, strict=True)]
 
     def decode(self, token_ids: Any) -> str:
         """Text of generated tokens, special tokens left out."""
@@ -73,10 +87,7 @@ class TemplatePrompts:
         texts = [prompt.text for prompt in prompts]
         arguments: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": side}
         arguments |= self._special(texts[0]) | {"return_text_replacement_offsets": True}
-        if labels:
-            if not self.processor.tokenizer.is_fast:
-                raise SdvlmError("labels need a fast tokenizer, which tells where its tokens lie in the text")
-            arguments["return_offsets_mapping"] = True
+        arguments |= self._offsets(labels)
         made = self.processor(text=texts, images=pictures or None, **arguments)
         offsets = made.pop("offset_mapping", None)
         moved = made.pop("text_replacement_offsets", None) or [[] for _ in prompts]
@@ -86,6 +97,12 @@ class TemplatePrompts:
             spoken = np.stack([_spoken(prompt, where, replaced) for prompt, where, replaced in rows])
             batch["labels"] = torch.where(torch.from_numpy(spoken), batch["input_ids"], _IGNORED)
         return batch, moved
+
+    def _offsets(self, labels: bool) -> dict[str, Any]:
+        """What makes the tokenizer tell where its tokens lie in the text, if labels are wanted."""
+        if labels and not self.processor.tokenizer.is_fast:
+            raise SdvlmError("labels need a fast tokenizer, which tells where its tokens lie in the text")
+        return {"return_offsets_mapping": True} if labels else {}
 
     def _special(self, text: str) -> dict[str, Any]:
         """Whether the tokenizer is to add its special tokens: not where the template wrote them."""
@@ -97,6 +114,16 @@ def _with_runs(text: str, mark: str, runs: list[str]) -> str:
     """The text with its image marks, in order, replaced by what they expand to."""
     pieces = text.split(mark)
     return pieces[0] + "".join(run + piece for run, piece in zip(runs, pieces[1:], strict=True))
+
+
+def _marks(text: str, mark: str, runs: list[str]) -> list[dict[str, Any]]:
+    """Where the image marks lie in a text and what they become, as processors tell it."""
+    out, end = [], 0
+    for run in runs:
+        start = text.index(mark, end)
+        end = start + len(mark)
+        out.append({"text": mark, "span": (start, end), "replacement": run})
+    return out
 
 
 def _spoken(prompt: Prompt, offsets: np.ndarray, replaced: list[dict[str, Any]]) -> np.ndarray:

@@ -20,6 +20,7 @@ from transformers.utils.generic import ModelOutput
 from sdvlm.fusion.build import build_fusion
 from sdvlm.fusion.config import DRAWN_OR_WORDED, ENCODED, FusionConfig
 from sdvlm.models import checkpoint, seam
+from sdvlm.models.adapters import check_whole
 from sdvlm.models.config import DepthVLMConfig
 from sdvlm.types import SdvlmError
 
@@ -134,6 +135,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         depth_grid: Tensor | None = None,
         depth_pixels: Tensor | None = None,
         depth_pictures: Tensor | None = None,
+        image_keep: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -144,6 +146,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
                 wrapped model, bit for bit.
             depth_pixels: the depth maps as the vision tower reads them, for fusions that do.
             depth_pictures: (P,) bool, picture slots of the prompts that are for depth, where the fusion fills such.
+            image_keep: (T,) bool, False for image tokens whose picture content is hidden, in training.
             kwargs: and the named ones: handed to the wrapped model.
 
         Raises:
@@ -159,7 +162,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
             "labels": labels,
         }
         inputs = kwargs | {name: value for name, value in named.items() if value is not None}
-        return self.vlm(**self.seam(inputs, depth_grid, depth_pixels, depth_pictures))
+        return self.vlm(**self.seam(inputs, depth_grid, depth_pixels, depth_pictures, image_keep))
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
@@ -181,12 +184,13 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         depth_grid: Tensor | None,
         depth_pixels: Tensor | None = None,
         depth_pictures: Tensor | None = None,
+        image_keep: Tensor | None = None,
     ) -> dict[str, Any]:
         """The wrapped model's inputs with pixels and depth replaced by fused image features.
 
         Args:
             inputs: of the wrapped model.
-            depth_grid, depth_pixels, depth_pictures: see :meth:`forward`. Without a grid ``inputs`` stay as they are.
+            depth_grid, depth_pixels, depth_pictures, image_keep: see :meth:`forward`. Without a grid ``inputs`` stay as they are.
 
         Raises:
             SdvlmError: see :meth:`forward`.
@@ -197,7 +201,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         fusion, settings = self._fusion()
         if inputs.get("pixel_values") is None:
             raise SdvlmError("got depth without pixel_values; give the pictures the depth belongs to")
-        depth = seam.DepthInputs(depth_grid, depth_pixels, depth_pictures)
+        depth = seam.DepthInputs(depth_grid, depth_pixels, depth_pictures, image_keep)
         return seam.fused_inputs(self.vlm, fusion, settings, inputs, depth)
 
     def fuse(self, features: ModelOutput, depth_grid: Tensor) -> ModelOutput:
@@ -260,6 +264,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         """
         if kwargs.get("push_to_hub"):
             kwargs.setdefault("repo_id", Path(save_directory).name)
+        check_whole(self)
         with checkpoint.written_whole(save_directory) as folder:
             super().save_pretrained(folder, *args, **kwargs)
 
@@ -269,16 +274,20 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
     ) -> DepthVLM:
         """Load what :meth:`save_pretrained` wrote, from a folder or hub id. Arguments as in transformers.
 
-        A released SD-VLM checkpoint loads too, by ``models.official.load_official``, whose arguments then hold.
+        A released SD-VLM checkpoint loads too, by ``models.official.load_official``, and what a fine-tuning run leaves,
+        by ``models.run_folder.load_run``, whose arguments then hold.
 
         Raises:
             SdvlmError: no such folder, no config, another kind of checkpoint, a damaged file, or any weight that is
                 missing, left over or of another shape.
         """
         from sdvlm.models.official import is_official, load_official
+        from sdvlm.models.run_folder import is_run, load_run
 
         hub = {name: kwargs[name] for name in checkpoint.HUB if name in kwargs}
         if is_official(folder_or_id, **hub):
             return load_official(folder_or_id, *args, **kwargs)
+        if is_run(folder_or_id, **hub):
+            return load_run(folder_or_id, *args, **kwargs)
         checkpoint.check_kind(folder_or_id, DepthVLMConfig.model_type, **kwargs)
         return checkpoint.load_strictly(super().from_pretrained, folder_or_id, *args, **kwargs)  # type: ignore[no-any-return]

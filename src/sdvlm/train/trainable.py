@@ -1,0 +1,128 @@
+"""What trains: groups of modules by their place in the model, each with its learning rate.
+
+Groups are found by module path, never by the last word of a name: the linear layers of a vision tower are called like
+those of a language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from sdvlm.models.families import family_of
+from sdvlm.models.wrapper import DepthVLM
+from sdvlm.train.config import LearningRates, TrainConfig
+from sdvlm.types import SdvlmError
+
+__all__ = ["Group", "group_of", "optimizer_groups", "prepare_groups", "projector_path", "trained_groups"]
+
+GROUPS = tuple(one.name for one in fields(LearningRates))
+"""language_model, projector, fusion, vision_tower"""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that are trained alike.
+
+    Args:
+        name: one of ``GROUPS``.
+        lr: peak learning rate.
+        names: of the parameters, in the ``DepthVLM``.
+        parameters: in the same order.
+    """
+
+    name: str
+    lr: float
+    names: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...] = field(repr=False)
+
+
+def prepare_groups(model: DepthVLM, config: TrainConfig) -> tuple[Any, list[Group]]:
+    """Freeze everything, add adapters, and set free what has a learning rate.
+
+    Returns:
+        what ``models.adapters.add_lora`` returns (None without LoRA), and the groups that train.
+
+    Raises:
+        SdvlmError: nothing would be trained.
+    """
+    lr = config.lr
+    model.requires_grad_(False)
+    vlm: Any = model.vlm
+    projector = projector_path(vlm)
+    whole = [f"vlm.{projector}"] if lr.projector else []
+    adapters = None
+    if config.lora is not None and lr.language_model:
+        from sdvlm.models.adapters import add_lora
+
+        lora = config.lora
+        adapters = add_lora(model, lora.r, lora.alpha, lora.dropout, [projector] if lr.projector else [])
+    else:
+        for name, parameter in model.named_parameters():
+            if group_of(model, name) == "language_model" and lr.language_model:
+                parameter.requires_grad_(True)
+            elif any(name.startswith(f"{path}.") for path in whole):
+                parameter.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        where = group_of(model, name)
+        if (where == "fusion" and lr.fusion) or (where == "vision_tower" and lr.vision_tower):
+            parameter.requires_grad_(parameter.is_floating_point())
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+    groups = trained_groups(model, lr)
+    if not groups:
+        raise SdvlmError("nothing would be trained: every learning rate is 0, or belongs to a group without weights")
+    return adapters, groups
+
+
+def trained_groups(model: DepthVLM, lr: LearningRates) -> list[Group]:
+    """The parameters that require a gradient, by group; groups without any are left out."""
+    found: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in GROUPS}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            found[group_of(model, name)].append((name, parameter))
+    return [
+        Group(name, getattr(lr, name), tuple(n for n, _ in members), tuple(p for _, p in members))
+        for name, members in found.items()
+        if members
+    ]
+
+
+def optimizer_groups(groups: Sequence[Group], weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups of an optimiser: decay for matrices, none for biases, norms and single numbers."""
+    out = []
+    for group in groups:
+        for decays in (True, False):
+            chosen = [one for one in group.parameters if (one.ndim > 1) == decays]
+            if chosen:
+                decay = weight_decay if decays else 0.0
+                out.append({"params": chosen, "lr": group.lr, "weight_decay": decay, "name": group.name})
+    return out
+
+
+def group_of(model: DepthVLM, name: str) -> str:
+    """The group of a parameter of the model, by its path."""
+    vlm: Any = model.vlm
+    if name.startswith("fusion."):
+        return "fusion"
+    inner = name.removeprefix("vlm.")
+    if inner.startswith(f"{projector_path(vlm)}."):
+        return "projector"
+    head = vlm.get_output_embeddings()
+    language = [_path(vlm, vlm.get_decoder())] + ([] if head is None else [_path(vlm, head)])
+    return "language_model" if any(inner.startswith(f"{path}.") for path in language) else "vision_tower"
+
+
+def projector_path(vlm: Any) -> str:
+    """Path, in the vision-language model, of the module between its vision tower and its language model."""
+    family = family_of(vlm.config)
+    return f"{vlm.base_model_prefix}.{family.merge or family.source}"
+
+
+def _path(root: nn.Module, wanted: nn.Module) -> str:
+    return next(name for name, module in root.named_modules() if module is wanted)
