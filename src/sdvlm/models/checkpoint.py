@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +18,25 @@ from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrain
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["HUB", "check_complete", "check_kind", "load_strictly", "load_vlm", "readable_errors", "written_whole"]
+__all__ = [
+    "HUB",
+    "check_complete",
+    "check_kind",
+    "finish_saving",
+    "load_strictly",
+    "load_vlm",
+    "read_config",
+    "readable_errors",
+    "written_whole",
+]
 
 HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 """arguments that say where on a hub a checkpoint lies"""
+
+_SAVING, _SAVED, _NAMES = ".saving-", ".saved", ".names.json"
+_STALE_SECONDS = 3600
+_WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", "adapter_*.json", "adapter_*.safetensors")
+_WEIGHTS += ("fusion.safetensors",)
 
 
 def load_vlm(folder_or_id: str | os.PathLike[str], dtype: torch.dtype | str | None, **load: Any) -> PreTrainedModel:
@@ -27,7 +45,7 @@ def load_vlm(folder_or_id: str | os.PathLike[str], dtype: torch.dtype | str | No
     Raises:
         SdvlmError: as ``DepthVLM.from_pretrained``.
     """
-    _read_config(folder_or_id, **load)
+    read_config(folder_or_id, **load)
     model = load_strictly(AutoModelForImageTextToText.from_pretrained, folder_or_id, dtype=dtype or "auto", **load)
     assert isinstance(model, PreTrainedModel)
     return model
@@ -48,7 +66,7 @@ def load_strictly(load: Callable[..., Any], folder_or_id: str | os.PathLike[str]
 
 def check_kind(folder_or_id: str | os.PathLike[str], model_type: str, **load: Any) -> None:
     """Refuse a place that is not there or holds another kind of model."""
-    found = _read_config(folder_or_id, **load).get("model_type")
+    found = read_config(folder_or_id, **load).get("model_type")
     if found != model_type:
         raise SdvlmError(
             f"'{folder_or_id}' holds a plain '{found}' model, not a model with depth; "
@@ -89,26 +107,55 @@ def readable_errors(folder_or_id: str | os.PathLike[str]) -> Iterator[None]:
 def written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary folder whose files move into ``folder`` when all are written; after a failure nothing has changed.
 
-    Weights that an earlier save left in ``folder`` and this one does not replace are removed.
+    A process that is killed leaves the old files, or, once the new ones are all written, the new: what it was about to
+    move is moved by whoever loads or saves there next. Weights that an earlier save left in ``folder`` and this one does
+    not replace are removed.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=target) as name:
-        yield Path(name)
-        written = sorted(Path(name).iterdir(), key=lambda path: path.name == "config.json")  # the config comes last
-        if any(path.suffix == ".safetensors" for path in written):
-            for old in [*target.glob("model*.safetensors"), *target.glob("model*.safetensors.index.json")]:
-                if old.name not in {path.name for path in written}:
-                    old.unlink()
-        for path in written:
-            os.replace(path, target / path.name)
+    finish_saving(target)
+    for stale in target.glob(f"{_SAVING}*"):
+        if time.time() - max(path.stat().st_mtime for path in [stale, *stale.rglob("*")]) > _STALE_SECONDS:
+            shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SAVING, dir=target) as name:
+        new = Path(name) / "files"
+        new.mkdir()
+        yield new
+        names = sorted(path.name for path in new.iterdir())
+        (new / _NAMES).write_text(json.dumps(names), encoding="utf-8")
+        os.rename(new, target / _SAVED)  # from here on the new files count
+    finish_saving(target)
 
 
-def _read_config(folder_or_id: str | os.PathLike[str], **load: Any) -> dict[str, Any]:
+def finish_saving(folder: str | os.PathLike[str]) -> None:
+    """Move what a killed process had written whole but not yet moved."""
+    target, saved = Path(folder), Path(folder) / _SAVED
+    if not (saved / _NAMES).is_file():
+        return
+    names = json.loads((saved / _NAMES).read_text(encoding="utf-8"))
+    if any(name.endswith(".safetensors") for name in names):
+        for old in {path for pattern in _WEIGHTS for path in target.glob(pattern)}:
+            if old.name not in names:
+                old.unlink(missing_ok=True)
+    for name in sorted(names, key=lambda name: name == "config.json"):  # the config comes last
+        if (saved / name).exists():
+            if (target / name).is_dir():
+                shutil.rmtree(target / name)
+            os.replace(saved / name, target / name)
+    shutil.rmtree(saved, ignore_errors=True)
+
+
+def read_config(folder_or_id: str | os.PathLike[str], **load: Any) -> dict[str, Any]:
+    """Plain values of a checkpoint's ``config.json``; of ``load`` only ``HUB`` counts.
+
+    Raises:
+        SdvlmError: no such folder, or it has no readable config.
+    """
     path = Path(folder_or_id)
     looks_local = path.is_absolute() or len(path.parts) != 2 or str(folder_or_id).startswith((".", "~"))
     if looks_local and not path.is_dir():
         raise SdvlmError(f"no model folder '{folder_or_id}'; give an existing folder or a hub id such as org/name")
+    finish_saving(path)
     if path.is_dir() and not (path / "config.json").is_file():
         raise SdvlmError(f"'{folder_or_id}' has no config.json, so it is not a model folder")
     with readable_errors(folder_or_id):

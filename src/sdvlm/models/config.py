@@ -34,6 +34,8 @@ class DepthVLMConfig(PreTrainedConfig):
     """sub-folder of the checkpoint with its own depth network, a stock Hugging Face checkpoint; None: it has none"""
     conversation: str | None = None
     """one of ``CONVERSATIONS``; None: the chat template of the processor"""
+    base: dict | None = None
+    """of a run's folder: what its adapters belong to (``models.run_folder``); None: the weights are whole"""
     tie_word_embeddings: bool = False
     """of the wrapper itself, which ties nothing; the wrapped model keeps its own"""
 
