@@ -121,8 +121,7 @@ class TrainConfig:
     quantization: Literal["none", "4bit"] = "none"
     """``4bit``: the language model's frozen weights in NF4 (bitsandbytes, a GPU); vision and depth stay in 16 bit"""
     fusion: str | dict[str, Any] | None = "dpe"
-    """name of a preset or fields of ``FusionConfig``; None: no depth; a model that has a fusion keeps it if it is the
-    same one"""
+    """name of a preset or fields of ``FusionConfig``; ``keep``: the model's own, with its weights; None: no depth"""
     depth_encoder: str | None = None
     """folder of a depth encoder that sdvlm pretrain wrote, for fusions made with one"""
     data: tuple[DataSettings, ...] = ()
@@ -137,6 +136,8 @@ class TrainConfig:
     """all dialogues of a picture behind one image prefix: the same gradient, the picture read once"""
     dialogues: int = 32
     """most dialogues about one picture in a step; more of them come in other steps"""
+    global_batch: int = 32
+    """rows in a step, over all processes: pictures with their dialogues where packed, dialogues where not"""
     max_tokens: int = 6144
     """longest row, and the budget of a packed one; a single dialogue beyond it is ``too_long``"""
     too_long: Literal["skip", "stop"] = "skip"
@@ -152,13 +153,13 @@ class TrainConfig:
     cache_gb: float = 50.0
     """most disk they may take; older ones make room"""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """any field of ``transformers.TrainingArguments``"""
+    """any field of ``transformers.TrainingArguments``; accumulation follows from ``global_batch`` unless given"""
 
     def __post_init__(self) -> None:
         _one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
         _one_of("quantization", self.quantization, ("none", "4bit"))
         _one_of("too_long", self.too_long, ("skip", "stop"))
-        for name in ("dialogues", "max_tokens", "heldout_most"):
+        for name in ("dialogues", "global_batch", "max_tokens", "heldout_most"):
             _within(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         _within("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 1024, "at least 1024")
         _within("heldout", self.heldout, 0 <= self.heldout < 1, "at least 0 and below 1")

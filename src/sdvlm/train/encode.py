@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdvlm.geometry.transform import resize
 from sdvlm.models.conversation import Conversation, Tokens
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.train.config import TrainConfig
 from sdvlm.train.example import Dialogue, Example
 from sdvlm.train.packing import Row, pack, plain_row, stack_rows
-from sdvlm.types import SdvlmError
+from sdvlm.types import Camera, DepthMap, SdvlmError
 
 __all__ = ["EncodedRow", "ExampleEncoder"]
 
@@ -148,9 +149,8 @@ class ExampleEncoder:
 
     def _resized(self, example: Example, pictures: Sequence[Image.Image]) -> tuple[list[Any], list[Any]]:
         """Depth and cameras for the pictures as they are shown."""
-        from sdvlm.geometry.transform import resize
-
-        depth, cameras = list(example.depth), list(example.cameras)
+        depth: list[Any] = list(example.depth)
+        cameras: list[Any] = list(example.cameras)
         for index, (image, picture) in enumerate(zip(example.images, pictures, strict=True)):
             size = (image.shape[1], image.shape[0])
             if picture.size == size:
@@ -172,8 +172,6 @@ class ExampleEncoder:
 
     def _blank(self) -> EncodedRow:
         """A picture with depth and no learned token."""
-        from sdvlm.types import Camera, DepthMap
-
         side = 56
         blank = Example(
             "blank",
@@ -208,12 +206,3 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
         parts = [F.pad(part, (0, 0, 0, 0, 0, 0, 0, most - part.shape[1])) for part in parts]
     return torch.cat(list(parts))
 
-
-def facts(batch: Mapping[str, Any]) -> dict[str, int]:
-    """Tokens, learned tokens, rows and dialogues of a batch."""
-    return {
-        "tokens": int(batch["attention_mask"].sum()),
-        "learned": int((batch["labels"] != -100).sum()),
-        "rows": len(batch["labels"]),
-        "dialogues": len(batch["families"]),
-    }

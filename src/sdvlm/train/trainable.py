@@ -121,7 +121,7 @@ def group_of(model: DepthVLM, name: str) -> str:
 def projector_path(vlm: Any) -> str:
     """Path, in the vision-language model, of the module between its vision tower and its language model."""
     family = family_of(vlm.config)
-    return f"{vlm.base_model_prefix}.{family.merge or family.source}"
+    return f"{vlm.base_model_prefix!s}.{family.merge or family.source}"
 
 
 def _path(root: nn.Module, wanted: nn.Module) -> str:

@@ -18,7 +18,7 @@ from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.forward import answer_losses
 from sdvlm.train.heldout import Held, heldout_losses
 from sdvlm.train.trainable import optimizer_groups, trained_groups
-from sdvlm.train.watch import check_gradients
+from sdvlm.train.watch import GradientWatch
 
 __all__ = ["DepthTrainer", "last_checkpoint"]
 
@@ -55,7 +55,7 @@ class DepthTrainer(Trainer):
     ) -> None:
         self.depth_vlm, self.run_config, self.encoder = model, config, encoder
         self.heldout, self._write, self._read, self._count = heldout, save, load, count
-        self._watched = False
+        self._watch = GradientWatch()
         super().__init__(
             model=model, args=args, data_collator=encoder, train_dataset=train, eval_dataset=heldout, **kwargs
         )
@@ -78,12 +78,11 @@ class DepthTrainer(Trainer):
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One; after the first, every group must have had a gradient."""
-        loss: Tensor = super().training_step(*args, **kwargs)
-        if not self._watched:
-            check_gradients(trained_groups(self.depth_vlm, self.run_config.lr))
-            self._watched = True
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """One; after the first that can reach it, every group must have had a gradient."""
+        loss: Tensor = super().training_step(model, inputs, *args, **kwargs)
+        if not self._watch.finished:
+            self._watch.check(trained_groups(self.depth_vlm, self.run_config.lr), inputs)
         return loss
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:

@@ -1,0 +1,112 @@
+"""``sdvlm train``: fine-tune a vision-language model with depth."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdvlm.cli.options import key_values, model_folder, naming_full_disk, refuse_unless_resumed
+
+if TYPE_CHECKING:
+    from sdvlm.train.config import TrainConfig
+
+__all__ = ["train"]
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="What to learn from: a folder of sdvlm build, MSMU, LLaVA JSON, messages.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the run; an interrupted one goes on.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="sd-vlm-llava-1.5-7b, qwen2.5-vl-7b, qwen2.5-vl-3b-24gb, nano-cpu, or a YAML file.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or hub id to start from, or 'nano'.", show_default=False)
+    ] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(help="How depth enters: dpe, pointmap, concat, ...; 'keep': the model's own.", show_default=False),
+    ] = None,
+    depth_encoder: Annotated[
+        Path | None, typer.Option(help="Depth encoder of sdvlm pretrain, for concat and encoder_add.", show_default=False)
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mix", metavar="PATH[,KEY=VALUE...]", help="Further data, such as chat.json,weight=0.2,images=DIR; repeat."
+        ),
+    ] = None,
+    data_format: Annotated[
+        str, typer.Option("--format", help="Of DATA: auto, built, msmu, llava or messages.")
+    ] = "auto",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any setting of the recipe: lr.fusion=1e-4, arguments.max_steps=100."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would train, one sample and its picture, and stop.")
+    ] = False,
+    resume: Annotated[bool, typer.Option(help="Go on where an earlier run stopped.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Fine-tune a vision-language model on questions about pictures with depth: LoRA, all questions of a picture packed."""
+    if not dry_run:
+        refuse_unless_resumed(out, resume)
+    config = _config(data, data_format, recipe, model, fusion, depth_encoder, mix, settings)
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        typer.echo(f"{time.monotonic() - started:6.0f} s  {line}", err=True)
+
+    if dry_run:
+        _rehearse(config, out, say, as_json)
+        return
+    from sdvlm.train.run import train as run
+
+    with naming_full_disk(out):
+        result = run(config, out, say, resume=resume)
+    document = {"out": str(result.out), "resumed": result.resumed, **result.summary}
+    typer.echo(json.dumps(document, indent=2) if as_json else _told(result.out, result.summary))
+
+
+def _config(
+    data: str,
+    data_format: str,
+    recipe: str | None,
+    model: str | None,
+    fusion: str | None,
+    depth_encoder: Path | None,
+    mix: list[str] | None,
+    settings: list[str] | None,
+) -> TrainConfig:
+    from sdvlm.train.config import DataSettings, TrainConfig
+    from sdvlm.train.recipe import mixture_part, named, read_recipe, with_settings
+
+    config = TrainConfig() if recipe is None else read_recipe(recipe)
+    encoder = None if depth_encoder is None else str(depth_encoder)
+    config = named(config, model=model, fusion=fusion, depth_encoder=encoder)
+    parts = (DataSettings(data, data_format), *(mixture_part(one) for one in mix or ()))
+    config = replace(config, data=parts, model=model_folder(config.model))
+    return with_settings(config, key_values(settings, "--set", "NAME=VALUE"))
+
+
+def _rehearse(config: TrainConfig, out: Path, say: Any, as_json: bool) -> None:
+    from sdvlm.train.rehearse import rehearse
+
+    shown = rehearse(config, out, say)
+    typer.echo(json.dumps(shown.to_dict(), indent=2) if as_json else shown.text)
+
+
+def _told(out: Path, summary: dict[str, Any]) -> str:
+    from sdvlm.train.summary import told
+
+    return f"{told(summary)}\n{out}: ask it with: sdvlm ask IMAGE QUESTION --model {out}"

@@ -1,0 +1,126 @@
+"""A fine-tuning run: data and a model to a folder that ask, eval, serve and PEFT load; resumable at its checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sdvlm.depth.atomic import atomic_file
+from sdvlm.models.run_folder import load_weights_into, save_run
+from sdvlm.train.config import TrainConfig
+from sdvlm.train.recipe import config_from, to_yaml
+from sdvlm.train.setup import Setup, set_up
+from sdvlm.train.summary import Meter, write_summary
+from sdvlm.train.tower_cache import attach, why_not
+from sdvlm.train.trainer import DepthTrainer, last_checkpoint
+from sdvlm.types import SdvlmError
+
+__all__ = ["RECIPE", "TrainResult", "train"]
+
+log = logging.getLogger(__name__)
+RECIPE = "recipe.yaml"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to.
+
+    Args:
+        out: its folder.
+        summary: as ``summary.json`` holds it.
+        resumed: step it went on from; None: it began anew.
+    """
+
+    out: Path
+    summary: dict[str, Any]
+    resumed: int | None
+
+
+def train(
+    config: TrainConfig, out: Path, say: Say | None = None, *, resume: bool = True, cache: Path | None = None
+) -> TrainResult:
+    """Fine-tune a model.
+
+    Args:
+        config: of the run.
+        out: its folder: the model, ``recipe.yaml``, ``summary.json``, ``checkpoints/``, ``tensorboard`` files.
+        say: is told what goes on.
+        resume: go on from the newest whole checkpoint.
+        cache: folder of data stores and kept features; default: the user's cache.
+
+    Raises:
+        SdvlmError: bad data or settings, or another run in ``out``.
+    """
+    tell = say or (lambda _: None)
+    setup = set_up(config, out, tell, cache)
+    if setup.args.should_save:
+        _claim(out, config)
+    checkpoint = last_checkpoint(out / "checkpoints") if resume else None
+    meter = Meter(setup.model, setup.groups)
+    trainer = _trainer(setup, meter, tell)
+    with _kept_features(setup, tell, cache):
+        if checkpoint is not None:
+            tell(f"going on from {checkpoint.name}")
+        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        heldout = trainer.evaluate() if setup.heldout is not None else {}
+    trainer.save_model(str(out))
+    summary = meter.finish(outcome, heldout, trainer.state)
+    if setup.args.should_save:
+        write_summary(out, summary)
+    return TrainResult(out, summary, None if checkpoint is None else int(checkpoint.name.split("-")[1]))
+
+
+def _trainer(setup: Setup, meter: Meter, say: Say) -> DepthTrainer:
+    def save(folder: Path, state: dict[str, Tensor] | None) -> None:
+        save_run(folder, setup.model, setup.processor, setup.base, state)
+
+    return DepthTrainer(
+        setup.model,
+        setup.args,
+        setup.config,
+        setup.encoder,
+        setup.train,
+        setup.heldout,
+        save,
+        lambda folder: load_weights_into(setup.model, folder),
+        meter.count,
+    )
+
+
+def _kept_features(setup: Setup, say: Say, cache: Path | None) -> Any:
+    """The tower's features on disk while the run lasts, where that is wanted and can be."""
+    if not setup.config.cache_features:
+        return nullcontext()
+    reason = why_not(setup.model)
+    if reason is not None:
+        say(f"features are not kept: {reason}")
+        return nullcontext()
+    return attach(setup.model, None if cache is None else cache / "features", setup.config.cache_gb)
+
+
+def _claim(out: Path, config: TrainConfig) -> None:
+    """Write what the run is, or check that the folder holds the same run.
+
+    Raises:
+        SdvlmError: it holds another.
+    """
+    import yaml
+
+    path = out / RECIPE
+    out.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        kept = config_from(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        if kept != config:
+            raise SdvlmError(f"{out} holds a run with other settings ({RECIPE}); give another folder or those settings")
+        return
+    if any(out.glob("checkpoints/*")):
+        raise SdvlmError(f"{out} holds checkpoints but no {RECIPE} that says of what; give another folder")
+    with atomic_file(path) as stream:
+        stream.write(to_yaml(config).encode())
