@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from tests.train.trainees import camera_of, depth_of, picture
 
 from sdvlm.fusion.towers import find_tower
 from sdvlm.models.depth_inputs import pack_depth
@@ -14,7 +15,6 @@ from sdvlm.train.pooled_cache import PooledDepth
 from sdvlm.train.tensor_files import TensorFiles
 from sdvlm.train.tower_cache import attach, why_not
 from sdvlm.types import SdvlmError
-from tests.train.trainees import camera_of, depth_of, picture
 
 SIZES = [(70, 50), (48, 64), (70, 50)]
 

@@ -75,6 +75,7 @@ class TensorFiles:
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
     value = 0
     for name in sorted(tensors):
-        raw = tensors[name].reshape(-1).view(torch.uint8).numpy() if tensors[name].numel() else b""
-        value = zlib.crc32(raw, zlib.crc32(name.encode(), value))
+        value = zlib.crc32(name.encode(), value)
+        if tensors[name].numel():
+            value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
     return value
