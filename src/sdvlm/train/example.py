@@ -25,6 +25,7 @@ class Dialogue:
             pictures stand before the first user text.
         family: question type (``data.schema.QuestionType``), or ``GENERAL``.
         answer: the last answer as values, where the data says so.
+        names: the objects the last question speaks of, in the order of mention, where the data says so.
 
     Raises:
         SdvlmError: no answer to learn, or roles out of order.
@@ -33,6 +34,7 @@ class Dialogue:
     turns: tuple[tuple[str, str], ...]
     family: str = GENERAL
     answer: TypedAnswer | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         spoken = [role for role, _ in self.turns if role != "system"]
