@@ -124,7 +124,7 @@ def test_what_is_taken_out_and_put_into_another_model_gives_the_same_logits(tiny
     assert torch.equal(models[0].eval()(**inputs).logits, models[1].eval()(**inputs).logits)
     lacking = adapter_tensors(models[0])
     lacking.pop(next(iter(lacking)))
-    with pytest.raises(SdvlmError, match="'here' do not fit.*1 missing"):
+    with pytest.raises(SdvlmError, match=r"'here' do not fit.*1 missing"):
         fill_adapter(models[1], lacking, "here")
     with pytest.raises(SdvlmError, match="the state to save lacks"):
         adapter_tensors(models[0], {})

@@ -39,7 +39,7 @@ _PURPOSE = "training with LoRA"
 
 
 def add_lora(model: DepthVLM, r: int, alpha: int, dropout: float = 0.0, trained: Sequence[str] = ()) -> Any:
-    """Put adapters on every linear layer of the language model, its head left out, and freeze the rest of ``model.vlm``.
+    """Put adapters on every linear layer of the language model but its head, and freeze the rest of ``model.vlm``.
 
     An adapter adds ``alpha / r * B A x`` and starts as zero. It is float32 whatever the frozen weights are. The fusion
     is left as it is.

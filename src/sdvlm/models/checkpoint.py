@@ -108,8 +108,8 @@ def written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary folder whose files move into ``folder`` when all are written; after a failure nothing has changed.
 
     A process that is killed leaves the old files, or, once the new ones are all written, the new: what it was about to
-    move is moved by whoever loads or saves there next. Weights that an earlier save left in ``folder`` and this one does
-    not replace are removed.
+    move is moved by whoever loads or saves there next. Weights that an earlier save left in ``folder`` and this one
+    does not replace are removed.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,13 @@
 """What a fine-tuning run leaves: a folder that loads as a ``DepthVLM``, and whose adapters stock PEFT loads.
 
 With adapters: ``adapter_config.json`` and ``adapter_model.safetensors`` as PEFT writes them, ``fusion.safetensors``,
-``config.json`` (a ``DepthVLMConfig`` with ``base``: what the adapters belong to) and the processor's files. Without: the
-folder ``DepthVLM.save_pretrained`` writes.
+``config.json`` (a ``DepthVLMConfig`` with ``base``: what the adapters belong to) and the processor's files. Without:
+the folder ``DepthVLM.save_pretrained`` writes.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
