@@ -46,11 +46,12 @@ def batch_problems(batch: Mapping[str, Any], processor: DepthProcessor) -> list[
 
 def _positions(batch: Mapping[str, Any], processor: DepthProcessor) -> Iterator[str]:
     """Three-axis positions are made from the image grid and the token types; without them they are wrong unsaid."""
-    if "pixel_values" not in batch or position_axes(processor.config.vlm_config) == 1:
+    config: Any = processor.config.vlm_config
+    if "pixel_values" not in batch or position_axes(config) == 1:
         return
     missing = [name for name in ("image_grid_thw", "mm_token_type_ids") if batch.get(name) is None]
     positions = batch.get("position_ids")
-    if positions is not None and positions.ndim == 3 and len(positions) == position_axes(processor.config.vlm_config):
+    if positions is not None and positions.ndim == 3 and len(positions) == position_axes(config):
         missing = [name for name in missing if name == "image_grid_thw"]  # positions are given; the tower needs this
     if missing:
         yield (
@@ -86,7 +87,8 @@ def _tokens_of_slots(batch: Mapping[str, Any], processor: DepthProcessor, slots:
     pixels = batch.get("pixel_values")
     if pixels is None:
         return []
-    vision = processor.config.vlm_config.vision_config
+    config: Any = processor.config.vlm_config
+    vision = config.vision_config
     if is_packed(vision):
         grids = batch.get("image_grid_thw")
         if grids is None:

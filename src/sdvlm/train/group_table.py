@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 from sdvlm.train.trainable import Group
@@ -72,12 +71,12 @@ def _braced(names: list[str]) -> str:
     """Names as one, what they have in common before and after an underscore said once."""
     if len(names) == 1:
         return names[0]
-    lead, tail = commonprefix(names), commonprefix([one[::-1] for one in names])[::-1]
-    lead = lead[: lead.rfind("_") + 1]
-    tail = tail[tail.find("_") :] if "_" in tail else ""
-    if any(len(one) <= len(lead) + len(tail) for one in names):
-        lead = tail = ""
-    return lead + "{" + ",".join(one[len(lead) : len(one) - len(tail)] for one in names) + "}" + tail
+    words = [one.split("_") for one in names]
+    shortest = min(map(len, words))
+    lead = next((n for n in range(shortest) if len({one[n] for one in words}) > 1), shortest - 1)
+    tail = next((n for n in range(shortest - lead) if len({one[-1 - n] for one in words}) > 1), shortest - lead - 1)
+    middle = ("_".join(one[lead : len(one) - tail]) for one in words)
+    return "_".join([*words[0][:lead], "{" + ",".join(middle) + "}", *words[0][len(words[0]) - tail :]])
 
 
 def _count(parameter: Any) -> int:
