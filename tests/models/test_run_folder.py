@@ -139,7 +139,7 @@ def test_stock_peft_gives_the_same_logits_on_the_plain_base(
 def test_a_merged_run_is_a_plain_model_with_the_same_logits(
     trained: tuple[DepthVLM, DepthProcessor, Path], tmp_path: Path
 ) -> None:
-    model, processor, folder = trained
+    model, _, folder = trained
     assert merge_run(folder, tmp_path / "merged") == 14
     assert not is_run(tmp_path / "merged")
     merged, its_own = load_from(str(tmp_path / "merged"), "cpu")

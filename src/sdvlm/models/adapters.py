@@ -30,6 +30,7 @@ __all__ = [
     "check_whole",
     "fill_adapter",
     "inject",
+    "language_model",
     "merge_adapter",
 ]
 
@@ -61,7 +62,7 @@ def add_lora(model: DepthVLM, r: int, alpha: int, dropout: float = 0.0, trained:
     vlm = model.vlm
     if adapter_settings(model) is not None:
         raise SdvlmError("the model has adapters already; merge them first (sdvlm merge), or go on training them")
-    language = _language_model(vlm)
+    language = language_model(vlm)
     names = [name for name, module in vlm.named_modules() if isinstance(module, nn.Linear)]
     adapted = [name for name in names if name.startswith(f"{language}.")]
     modules = [name for name, _ in vlm.named_modules()]
@@ -200,8 +201,12 @@ def _stored_names(model: DepthVLM) -> dict[str, str]:
     return {_STORED + name.replace(f".{_NAME}.", "."): name for name in names}
 
 
-def _language_model(vlm: Any) -> str:
-    """Path of the language model without its head."""
+def language_model(vlm: Any) -> str:
+    """Path of the language model without its head in a vision-language model.
+
+    Raises:
+        SdvlmError: it has none of its own.
+    """
     decoder = vlm.get_decoder()
     path = next((name for name, module in vlm.named_modules() if module is decoder), "")
     if not path or decoder is vlm.base_model:

@@ -35,8 +35,7 @@ HUB = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 
 _SAVING, _SAVED, _NAMES = ".saving-", ".saved", ".names.json"
 _STALE_SECONDS = 3600
-_WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", "adapter_*.json", "adapter_*.safetensors")
-_WEIGHTS += ("fusion.safetensors",)
+_WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", "adapter_*.*", "fusion.*")
 
 
 def load_vlm(folder_or_id: str | os.PathLike[str], dtype: torch.dtype | str | None, **load: Any) -> PreTrainedModel:

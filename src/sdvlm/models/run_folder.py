@@ -264,4 +264,4 @@ def _local(folder_or_id: str | os.PathLike[str], place: Mapping[str, Any], load:
     hub = {name: load[name] for name in ("token", "cache_dir", "local_files_only") if name in load}
     with checkpoint.readable_errors(folder_or_id):
         found = snapshot_download(str(folder_or_id), allow_patterns=_WANTED, revision=place.get("revision"), **hub)
-    return Path(found) / place.get("subfolder", "")
+    return Path(found, place.get("subfolder") or "")
