@@ -24,6 +24,7 @@ BENCHES: dict[str, tuple[str, str]] = {
     "pairs": ("sdvlm.bench.pairs:bench_pairs", "pictures into RGB-D pairs: beside a plain loop, memory, reading back"),
     "render": ("sdvlm.bench.render:bench_render", "frames of procedural rooms per second"),
     "startup": ("sdvlm.bench.startup:bench_startup", "import, --help, first answer"),
+    "train": ("sdvlm.bench.train:bench_train", "a training step on packed rows against a row a question"),
     "controls": ("sdvlm.bench.controls:bench_controls", "the harness T0 to T8 on every fusion, or on a model"),
 }
 """name: (where its function is, what it measures)"""

@@ -13,7 +13,7 @@ __all__ = ["bench"]
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help="answer, build, controls, dpe, official, pairs, pretrain, render or startup.")
+        str, typer.Argument(help="answer, build, controls, dpe, official, pairs, pretrain, render, startup or train.")
     ],
     questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdvlm.cli.options import key_values, naming_full_disk, plain_value, refuse_unless_resumed
+from sdvlm.cli.options import PassingLine, key_values, naming_full_disk, plain_value, refuse_unless_resumed
 
 if TYPE_CHECKING:
     from sdvlm.data.build import BuildResult, Helpers
@@ -104,8 +104,12 @@ def build(
     _tell_missing(scenes.missing())
     where = EngineConfig(engine.value, workers, address)
     helpers = _helpers(endpoint, reword, writer, grader)
-    with naming_full_disk(out):
-        built = build_data(scenes, out, config, where, helpers=helpers, verify=verify, progress=_progress)
+    with naming_full_disk(out), PassingLine() as line:
+
+        def progress(scene_id: str, done: int, wanted: int) -> None:
+            line.show(f"{done} of {wanted} scenes ({scene_id})", done == wanted)
+
+        built = build_data(scenes, out, config, where, helpers=helpers, verify=verify, progress=progress)
     checked = verify_build(out) if verify and built.manifest is not None else None
     if as_json:
         typer.echo(json.dumps(_document(built, checked), indent=2))
@@ -154,10 +158,6 @@ def _tell_missing(missing: Sequence[MissingFile]) -> None:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), err=True)
     if len(missing) > _LISTED:
         typer.echo(f"... and {len(missing) - _LISTED} files more", err=True)
-
-
-def _progress(scene_id: str, done: int, wanted: int) -> None:
-    typer.echo(f"\r{done} of {wanted} scenes ({scene_id})\x1b[K", err=True, nl=done == wanted)
 
 
 def _document(built: BuildResult, checked: Verification | None) -> dict[str, Any]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["key_values", "model_folder", "naming_full_disk", "plain_value", "refuse_unless_resumed"]
+import typer
+
+__all__ = ["PassingLine", "key_values", "model_folder", "naming_full_disk", "plain_value", "refuse_unless_resumed"]
+
+_SELDOM_S = 10.0
+"""between two lines of progress in a log"""
 
 
 def key_values(words: Sequence[str] | None, flag: str, form: str = "KEY=VALUE") -> dict[str, str]:
@@ -63,3 +70,30 @@ def naming_full_disk(out: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(out)
         raise
+
+
+class PassingLine:
+    """Progress on stderr: in a terminal one line that is written over, in a log a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._told: float | None = None
+
+    def show(self, text: str, stays: bool = False) -> None:
+        """Write it; one that ``stays`` is not written over, and never left out."""
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            typer.echo(f"\r{text}\x1b[K", err=True, nl=stays)
+            self._open = not stays
+        elif stays or self._told is None or now - self._told >= _SELDOM_S:
+            typer.echo(text, err=True)
+            self._told = now
+
+    def __enter__(self) -> PassingLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the line before anything else is said."""
+        if self._open:
+            typer.echo("", err=True)
+            self._open = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdvlm.cli.options import key_values, naming_full_disk, plain_value, refuse_unless_resumed
+from sdvlm.cli.options import PassingLine, key_values, naming_full_disk, plain_value, refuse_unless_resumed
 
 if TYPE_CHECKING:
     from sdvlm.pairs.augment import AugmentConfig
@@ -153,8 +153,12 @@ def pairs(
         **{key: plain_value(value) for key, value in key_values(reader_option, "--reader-option").items()},
     )
     where = EngineConfig(engine.value, workers, address)
-    with naming_full_disk(out), _Counter() as counter:
-        made = build_pairs(opened, out, config, where, strict=strict, progress=counter.show)
+    with naming_full_disk(out), PassingLine() as line:
+
+        def progress(_: str, done: int, rejected: int) -> None:
+            line.show(f"{done} chunks, {rejected} pictures rejected")
+
+        made = build_pairs(opened, out, config, where, strict=strict, progress=progress)
     if as_json:
         typer.echo(json.dumps(_document(made), indent=2))
     else:
@@ -205,25 +209,6 @@ def _range(text: str, flag: str) -> tuple[float, float]:
     except ValueError:
         raise SdvlmError(f"{flag} wants MIN,MAX, two numbers; got '{text}'") from None
     return low, high
-
-
-class _Counter:
-    """One line on stderr that counts, and ends before anything else is said."""
-
-    def __init__(self) -> None:
-        self._shown = False
-
-    def show(self, key: str, done: int, rejected: int) -> None:
-        """After a chunk."""
-        self._shown = True
-        typer.echo(f"\r{done} chunks, {rejected} pictures rejected\x1b[K", err=True, nl=False)
-
-    def __enter__(self) -> _Counter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            typer.echo("", err=True)
 
 
 def _document(made: PairsResult) -> dict[str, Any]:

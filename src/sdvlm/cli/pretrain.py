@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdvlm.cli.options import key_values, model_folder, naming_full_disk
+from sdvlm.cli.options import PassingLine, key_values, model_folder, naming_full_disk
 
 if TYPE_CHECKING:
     from sdvlm.pretrain.config import PretrainConfig
@@ -103,8 +104,8 @@ def pretrain(
         workers=workers,
     )
     config: PretrainConfig = given.with_settings(key_values(settings, "--set", "FIELD=VALUE"))
-    with naming_full_disk(out):
-        result = train(data, out, config, _progress, resume=resume)
+    with naming_full_disk(out), PassingLine() as line:
+        result = train(data, out, config, _shown_on(line), resume=resume)
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one speaks
         return
     if as_json:
@@ -113,15 +114,19 @@ def pretrain(
         _print(result)
 
 
-def _progress(kind: str, done: int, wanted: int, figures: dict[str, float]) -> None:
-    """A line that is overwritten for steps, one that stays for evaluations."""
-    if kind == "cache":
-        typer.echo(f"\r{done} of {wanted} pictures through the RGB tower\x1b[K", err=True, nl=done == wanted)
-    elif kind == "train":
-        told = " ".join(f"{name} {value:.4g}" for name, value in figures.items() if name not in ("lr", "gradient_norm"))
-        typer.echo(f"\rstep {done} of {wanted}: {told}\x1b[K", err=True, nl=False)
-    else:
-        typer.echo(f"\rstep {done} of {wanted}: {_figures(figures)}\x1b[K", err=True)
+def _shown_on(line: PassingLine) -> Callable[[str, int, int, dict[str, float]], None]:
+    """A line that passes for steps, one that stays for evaluations."""
+
+    def progress(kind: str, done: int, wanted: int, figures: dict[str, float]) -> None:
+        if kind == "cache":
+            line.show(f"{done} of {wanted} pictures through the RGB tower", done == wanted)
+        elif kind == "train":
+            plain = {name: value for name, value in figures.items() if name not in ("lr", "gradient_norm")}
+            line.show(f"step {done} of {wanted}: {' '.join(f'{name} {value:.4g}' for name, value in plain.items())}")
+        else:
+            line.show(f"step {done} of {wanted}: {_figures(figures)}", True)
+
+    return progress
 
 
 def _figures(figures: dict[str, float]) -> str:

@@ -19,7 +19,9 @@ __all__ = ["train"]
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="What to learn from: a folder of sdvlm build, MSMU, LLaVA JSON, messages.")],
+    data: Annotated[
+        str, typer.Argument(help="What to learn from: of sdvlm build, MSMU, LLaVA JSON, messages.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder of the run; an interrupted one goes on.")],
     recipe: Annotated[
         str | None,
@@ -35,12 +37,15 @@ def train(
         typer.Option(help="How depth enters: dpe, pointmap, concat, ...; 'keep': the model's own.", show_default=False),
     ] = None,
     depth_encoder: Annotated[
-        Path | None, typer.Option(help="Depth encoder of sdvlm pretrain, for concat and encoder_add.", show_default=False)
+        Path | None,
+        typer.Option(help="Of sdvlm pretrain, for concat and encoder_add.", show_default=False),
     ] = None,
     mix: Annotated[
         list[str] | None,
         typer.Option(
-            "--mix", metavar="PATH[,KEY=VALUE...]", help="Further data, such as chat.json,weight=0.2,images=DIR; repeat."
+            "--mix",
+            metavar="PATH[,KEY=VALUE...]",
+            help="Further data, as chat.json,weight=0.2,images=DIR; repeat.",
         ),
     ] = None,
     data_format: Annotated[
@@ -58,7 +63,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on where an earlier run stopped.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Fine-tune a vision-language model on questions about pictures with depth: LoRA, all questions of a picture packed."""
+    """Fine-tune a vision-language model with depth: LoRA, all questions of a picture behind one prefix."""
     if not dry_run:
         refuse_unless_resumed(out, resume)
     config = _config(data, data_format, recipe, model, fusion, depth_encoder, mix, settings)

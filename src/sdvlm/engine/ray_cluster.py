@@ -20,7 +20,7 @@ from sdvlm.engine.job import Attempt, JobQueue, JobResult, Outcome, one_line, ru
 from sdvlm.extras import require
 from sdvlm.types import SdvlmError
 
-__all__ = ["run_on_ray"]
+__all__ = ["connected", "run_on_ray"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def run_on_ray(
 ) -> Iterator[JobResult[R]]:
     """See :func:`sdvlm.engine.run_jobs`; without ``workers``, as many jobs at a time as the cluster has CPUs now."""
     ray = require("ray", "engine ray")
-    with _connected(ray, workers, address):
+    with connected(ray, workers, address):
         try:
             sent = ray.put(work)
         except Exception as error:
@@ -106,7 +106,7 @@ def _transport_error(error: Any) -> str:
 
 
 @contextlib.contextmanager
-def _connected(ray: ModuleType, workers: int | None, address: str | None) -> Iterator[None]:
+def connected(ray: ModuleType, workers: int | None, address: str | None) -> Iterator[None]:
     """Inside: joined to a cluster. One that was joined before is kept; one that we started ends."""
     if ray.is_initialized():
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ __all__ = ["Setup", "set_up"]
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 _LOOKED_AT = 16
-"""examples looked through for one to try packing on"""
+"""examples of each part looked through for one to try packing on"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,25 +83,26 @@ def set_up(config: TrainConfig, out: Path, say: Say, cache: Path | None = None) 
     folder = cache or default_cache_folder("train")
     with args.main_process_first(desc="data"):
         stores = [ExampleStore.open(part, folder, say) for part in config.data]
+    for store in stores:
+        left_out = f", {store.broken_rows} rows left out" if store.broken_rows else ""
+        say(f"{store.name}: {len(store)} pictures or texts, {int(store.dialogue_counts().sum())} dialogues{left_out}")
     model, processor, base = start_model(config)
-    kinds = {store.name: store.depth_kinds for store in stores}
     fusion = model.config.fusion_settings
     if fusion is not None:
-        check_kinds(kinds, any_kind=len(fusion.kinds) > 1)
-    train, heldout = Mixture.split_heldout(stores, config, int(args.seed))
-    for store in stores:
-        left_out = f", {len(store.broken)} rows left out" if store.broken else ""
-        say(f"{store.name}: {len(store)} pictures or texts, {int(store.dialogue_counts().sum())} dialogues{left_out}")
+        check_kinds({store.name: store.depth_kinds for store in stores}, any_kind=len(fusion.kinds) > 1)
     _, groups = prepare_groups(model, config)
     encoder = ExampleEncoder(processor, config, config.pack, always_vision=world > 1)
-    unpacked = _why_plain(config, model, encoder, train)
+    unpacked = _why_plain(config, model, encoder, stores)
     if unpacked is not None and config.pack:
         say(f"rows are not packed: {unpacked}")
-        encoder.pack = False
+        encoder.pack, config = False, replace(config, pack=False)
+    train, heldout = Mixture.split_heldout(stores, config, int(args.seed))
     return Setup(config, model, processor, base, groups, train, heldout, stores, encoder, args, unpacked)
 
 
-def _why_plain(config: TrainConfig, model: DepthVLM, encoder: ExampleEncoder, train: Mixture) -> str | None:
+def _why_plain(
+    config: TrainConfig, model: DepthVLM, encoder: ExampleEncoder, stores: list[ExampleStore]
+) -> str | None:
     """Why rows are not packed; None: they are."""
     if not config.pack:
         return "the settings say so"
@@ -112,7 +113,8 @@ def _why_plain(config: TrainConfig, model: DepthVLM, encoder: ExampleEncoder, tr
     was_training = model.training
     model.eval()
     try:
-        error = packing_error(model, vlm, encoder, [train[index] for index in range(min(_LOOKED_AT, len(train)))])
+        some = [store[index] for store in stores for index in range(min(_LOOKED_AT, len(store)))]
+        error = packing_error(model, vlm, encoder, some)
     finally:
         model.train(was_training)
     most = TOLERANCE[vlm.dtype]
