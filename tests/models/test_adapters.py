@@ -152,6 +152,15 @@ def test_merging_leaves_the_plain_model_with_the_update_rounded_once(tiny: Tiny,
         torch.testing.assert_close(model(**inputs).logits, logits, atol=1e-5, rtol=1e-4)
 
 
+def test_adapters_that_were_put_around_the_whole_model_are_left_to_peft(tiny: Tiny) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    model = wrap(tiny, "dpe")
+    get_peft_model(model, LoraConfig(r=2, target_modules=r"vlm\.model\.language_model\..*q_proj"))
+    with pytest.raises(SdvlmError, match="save and merge them with PEFT too"):
+        check_whole(model)
+
+
 def test_layers_that_share_a_pattern_with_others_are_listed_by_name() -> None:
     from sdvlm.models.adapters import _pattern
 

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,23 @@ def test_tensors_missing_left_over_or_misshapen_are_named(run: Path, file: str) 
         assert "\n" not in str(stopped.value)
 
 
+def test_a_gathered_state_is_saved_in_place_of_the_models_own(
+    trained: tuple[DepthVLM, DepthProcessor, Path], base: Path, tmp_path: Path
+) -> None:
+    model, _, folder = trained
+    gathered = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    same, other = tmp_path / "same", tmp_path / "other"
+    save_run(same, model, None, Base(str(base)), gathered)
+    for file in ("adapter_model.safetensors", "fusion.safetensors"):
+        assert (same / file).read_bytes() == (folder / file).read_bytes()
+    name = next(name for name in gathered if ".lora_B." in name)
+    save_run(other, model, None, Base(str(base)), gathered | {name: gathered[name] + 1})
+    assert torch.equal(load_run(other).state_dict()[name], gathered[name] + 1)
+    with pytest.raises(SdvlmError, match="lacks 1 trained tensors"):
+        save_run(other, model, None, Base(str(base)), {key: value for key, value in gathered.items() if key != name})
+    assert torch.equal(load_run(other).state_dict()[name], gathered[name] + 1)
+
+
 @pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors", "fusion.safetensors"])
 def test_half_of_a_run_is_refused(run: Path, file: str) -> None:
     whole = (run / file).read_bytes()
@@ -348,6 +366,17 @@ def test_a_kill_while_saving_leaves_the_old_run_or_the_new_one(
     found = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
     names = [*MADE_OF, "fusion.safetensors"] + ["model.safetensors"] * (left == "old")
     assert found == {name: f"{left} {name}" for name in names}
+
+
+def test_what_a_kill_left_half_written_is_cleared_by_a_later_save(tmp_path: Path) -> None:
+    for name, age in ((".saving-old", 7200), (".saving-now", 0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text("half")
+        for path in (tmp_path / name / "model.safetensors", tmp_path / name):
+            os.utime(path, (time.time() - age, time.time() - age))
+    with checkpoint.written_whole(tmp_path) as new:
+        (new / "config.json").write_text("{}")
+    assert {path.name for path in tmp_path.iterdir()} == {".saving-now", "config.json"}  # which may be another's
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_run(

@@ -95,9 +95,15 @@ def inject(model: DepthVLM, settings: Any, trained: Sequence[str] = (), empty: b
 
 
 def adapter_settings(model: DepthVLM) -> Any:
-    """PEFT's ``LoraConfig`` of the adapters in a model, its ``modules_to_save`` filled in; None: there are none."""
+    """PEFT's ``LoraConfig`` of the adapters in a model, its ``modules_to_save`` filled in; None: there are none.
+
+    Raises:
+        SdvlmError: there are some that were not put in by :func:`add_lora`.
+    """
     if not any(".lora_A." in name for name, _ in model.vlm.named_parameters()):
         return None
+    if _NAME not in getattr(model.vlm, "peft_config", {}):
+        raise SdvlmError("the adapters in the model were put around it with PEFT; save and merge them with PEFT too")
     return model.vlm.peft_config[_NAME]
 
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +129,14 @@ def written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def finish_saving(folder: str | os.PathLike[str]) -> None:
     """Move what a killed process had written whole but not yet moved."""
     target, saved = Path(folder), Path(folder) / _SAVED
-    if not (saved / _NAMES).is_file():
+    if not saved.is_dir():
         return
-    names = json.loads((saved / _NAMES).read_text(encoding="utf-8"))
+    with suppress(FileNotFoundError):  # another process finishes it at the same time
+        _move(json.loads((saved / _NAMES).read_text(encoding="utf-8")), saved, target)
+    shutil.rmtree(saved, ignore_errors=True)
+
+
+def _move(names: list[str], saved: Path, target: Path) -> None:
     if any(name.endswith(".safetensors") for name in names):
         for old in {path for pattern in _WEIGHTS for path in target.glob(pattern)}:
             if old.name not in names:
@@ -141,7 +146,6 @@ def finish_saving(folder: str | os.PathLike[str]) -> None:
             if (target / name).is_dir():
                 shutil.rmtree(target / name)
             os.replace(saved / name, target / name)
-    shutil.rmtree(saved, ignore_errors=True)
 
 
 def read_config(folder_or_id: str | os.PathLike[str], **load: Any) -> dict[str, Any]:

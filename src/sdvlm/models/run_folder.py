@@ -7,7 +7,6 @@ the folder ``DepthVLM.save_pretrained`` writes.
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,29 +14,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sdvlm.extras import require
 from sdvlm.models import checkpoint
-from sdvlm.models.adapters import (
-    adapter_settings,
-    adapter_tensors,
-    check_fit,
-    fill_adapter,
-    inject,
-    merge_adapter,
-)
+from sdvlm.models.adapters import adapter_settings, check_fit, inject, merge_adapter
 from sdvlm.models.base_model import Base, describe_base, find_base, load_base
 from sdvlm.models.config import DepthVLMConfig
+from sdvlm.models.run_files import FILES, fill_run, read_settings, write_run
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import SdvlmError
 
 __all__ = ["Base", "is_run", "load_run", "load_weights_into", "merge_run", "save_run"]
-
-_SETTINGS, _ADAPTER, _FUSION = "adapter_config.json", "adapter_model.safetensors", "fusion.safetensors"
-_WANTED = ["*.json", "*.jinja", _ADAPTER, _FUSION]
-_PURPOSE = "a model with LoRA adapters"
 
 
 def save_run(
@@ -64,7 +51,7 @@ def save_run(
             if adapter_settings(model) is None:
                 model.save_pretrained(new, state_dict=state_dict)
             else:
-                _write(new, model, base, describe_base(base, folder), state_dict)
+                write_run(new, model, base, describe_base(base, folder), state_dict)
             if processor is not None:
                 processor.save_pretrained(new)
     except (OSError, SafetensorError) as error:
@@ -109,14 +96,14 @@ def load_run(
     folder = _local(folder_or_id, {name: load.pop(name) for name in ("revision", "subfolder") if name in load}, load)
     config = _config(folder)
     assert config.base is not None
-    settings, trained = _settings(folder)
+    settings, trained = read_settings(folder)
     found = find_base(config.base, folder, settings.base_model_name_or_path or "", base)
     stored = getattr(config, "dtype", None) or "auto"
     vlm = load_base(found, stored if dtype in (None, "auto") else dtype, **load)
     config.base, config.vlm_config = None, vlm.config
     model = DepthVLM(config, vlm=vlm)
     inject(model, settings, trained, empty=True)
-    _fill(model, folder)
+    fill_run(model, folder)
     if model.fusion is not None:
         model.fusion.to(device=vlm.device, dtype=vlm.get_input_embeddings().weight.dtype)
     return model.eval()  # type: ignore[no-any-return]
@@ -145,13 +132,13 @@ def load_weights_into(model: DepthVLM, folder: str | os.PathLike[str]) -> None:
         check_fit(str(folder), state, {name: value.shape for name, value in model.state_dict().items()})
         model.load_state_dict(state)
         return
-    theirs, trained = _settings(place)
+    theirs, trained = read_settings(place)
     for name in ("r", "lora_alpha", "target_modules"):
         if getattr(ours, name) != getattr(theirs, name):
             raise SdvlmError(f"'{folder}' was trained with {name} {getattr(theirs, name)}, not {getattr(ours, name)}")
     if trained != list(ours.modules_to_save or ()):
         raise SdvlmError(f"'{folder}' was trained with {trained} in full, not {ours.modules_to_save or 'nothing'}")
-    _fill(model, place)
+    fill_run(model, place)
 
 
 def merge_run(
@@ -185,74 +172,12 @@ def merge_run(
     return merged
 
 
-def _write(folder: Path, model: DepthVLM, base: Base, told: dict[str, Any], state: Mapping[str, Tensor] | None) -> None:
-    """The files of a run with adapters."""
-    tensors = {"format": "pt"}
-    save_file(adapter_tensors(model, state), folder / _ADAPTER, metadata=tensors)
-    fusion = _fusion_tensors(model, state)
-    if fusion:
-        save_file(fusion, folder / _FUSION, metadata=tensors)
-    config: Any = copy.deepcopy(model.config)
-    if told["files"] is None and told["revision"] is None:
-        told = told | {"revision": getattr(config.vlm_config, "_commit_hash", None)}
-    settings, at = copy.copy(adapter_settings(model)), Path(base.model)
-    settings.inference_mode, settings.revision = True, told["revision"]
-    settings.base_model_name_or_path = str(at.resolve()) if at.is_dir() else base.model
-    kind = type(model.vlm)
-    settings.save_pretrained(
-        folder, auto_mapping_dict={"base_model_class": kind.__name__, "parent_library": kind.__module__}
-    )
-    if hasattr(config.vlm_config, "quantization_config"):
-        del config.vlm_config.quantization_config  # how it was loaded to be trained, not what it is
-    config.base, config.dtype = told, model.vlm.get_input_embeddings().weight.dtype
-    config.architectures = [type(model).__name__]
-    config.save_pretrained(folder)
-
-
-def _fusion_tensors(model: DepthVLM, state: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    names = [] if model.fusion is None else list(model.fusion.state_dict())
-    state = model.state_dict() if state is None else state
-    absent = [name for name in names if f"fusion.{name}" not in state]
-    if absent:
-        raise SdvlmError(f"the state to save lacks {len(absent)} tensors of the fusion, such as fusion.{absent[0]}")
-    return {name: state[f"fusion.{name}"].detach().to("cpu").contiguous() for name in names}
-
-
-def _fill(model: DepthVLM, folder: Path) -> None:
-    """Adapters, modules trained in full, and the fusion."""
-    adapter, fusion = _read(folder / _ADAPTER), {}
-    wanted = {} if model.fusion is None else model.fusion.state_dict()
-    if wanted or (folder / _FUSION).exists():
-        fusion = _read(folder / _FUSION)
-    check_fit(str(folder / _FUSION), fusion, {name: value.shape for name, value in wanted.items()})
-    fill_adapter(model, adapter, str(folder / _ADAPTER))
-    if model.fusion is not None:
-        model.fusion.load_state_dict(fusion)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise SdvlmError(f"'{path.parent}' has no {path.name}: half of a run; copy it again")
-    with checkpoint.readable_errors(path.parent):
-        return load_file(path)
-
-
 def _config(folder: Path) -> DepthVLMConfig:
     if not is_run(folder):
         checkpoint.check_kind(folder, DepthVLMConfig.model_type)
         raise SdvlmError(f"'{folder}' is no run with adapters; load it with DepthVLM.from_pretrained")
     with checkpoint.readable_errors(folder):
         return DepthVLMConfig.from_pretrained(folder)
-
-
-def _settings(folder: Path) -> tuple[Any, list[str]]:
-    """PEFT's settings of a run, and the modules trained in full."""
-    if not (folder / _SETTINGS).is_file():
-        raise SdvlmError(f"'{folder}' has no {_SETTINGS}: half of a run; copy it again")
-    with checkpoint.readable_errors(folder):
-        settings = require("peft", _PURPOSE).LoraConfig.from_pretrained(str(folder))
-    settings.inference_mode = False
-    return settings, list(settings.modules_to_save or ())
 
 
 def _local(folder_or_id: str | os.PathLike[str], place: Mapping[str, Any], load: Mapping[str, Any]) -> Path:
@@ -263,5 +188,5 @@ def _local(folder_or_id: str | os.PathLike[str], place: Mapping[str, Any], load:
 
     hub = {name: load[name] for name in ("token", "cache_dir", "local_files_only") if name in load}
     with checkpoint.readable_errors(folder_or_id):
-        found = snapshot_download(str(folder_or_id), allow_patterns=_WANTED, revision=place.get("revision"), **hub)
+        found = snapshot_download(str(folder_or_id), allow_patterns=FILES, revision=place.get("revision"), **hub)
     return Path(found, place.get("subfolder") or "")
