@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from typing import Any, TypeVar
 
 from sdvlm.bench.build_source import Copies, write_bench_rooms
 from sdvlm.bench.build_spans import STAGES, timed_stages
+from sdvlm.bench.document import peak_memory_mb
 from sdvlm.bench.timing import Timing, alternate, ratio
 from sdvlm.data.build import BuildResult, build
 from sdvlm.data.build_config import BuildConfig
@@ -28,7 +27,7 @@ from sdvlm.extras import is_installed, require
 from sdvlm.scenes.reader import SceneReader
 from sdvlm.types import SdvlmError
 
-__all__ = ["BuildCost", "BuildTask", "bench_build", "measure_build", "peak_memory_mb"]
+__all__ = ["BuildCost", "BuildTask", "bench_build", "measure_build"]
 
 MSMU = {"images": 25_000, "questions": 700_000}
 _SCENES, _MANY_SCENES = (10, 100), (10, 1000)
@@ -128,17 +127,6 @@ def measure_build(task: BuildTask) -> BuildCost:
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
     pictures, questions = _held(manifest)
     return BuildCost(pictures, questions, wall, processor, worker_mb, peak_memory_mb(), dict(spans.seconds))
-
-
-def peak_memory_mb() -> float:
-    """Most memory this process has had at one time (resident set), MiB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss also counts the parent that a spawned process was forked from
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 def _alone(job: Any, work: Callable[[Any], R]) -> R:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from sdvlm.depth.atomic import atomic_file
 
-__all__ = ["document", "hardware", "write_document"]
+__all__ = ["document", "hardware", "peak_memory_mb", "write_document"]
 
 
 def document(name: str, options: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +53,19 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process has had at one time (resident set), MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss also counts the parent that a spawned process was forked from
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    import resource  # not on every system
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 def write_document(result: dict[str, Any], path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdvlm.bench.build import peak_memory_mb
+from sdvlm.bench.document import peak_memory_mb
 from sdvlm.bench.timing import Timing, alternate, ratio
 from sdvlm.depth.estimator import DepthEstimate, DepthEstimator, load_estimator
 from sdvlm.depth.frame import load_image

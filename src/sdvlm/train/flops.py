@@ -144,7 +144,7 @@ def _linear(module: Any, rows: int, input_gradient: bool) -> float:
     """A matrix product of ``rows`` rows, forwards and backwards."""
     is_matrix = isinstance(module, nn.Linear)  # a quantised one holds its weights packed
     weights = module.in_features * module.out_features if is_matrix else module.weight.numel()
-    return 2.0 * weights * rows * (1 + input_gradient + _own_trains(module))
+    return float(2.0 * weights * rows * (1 + input_gradient + _own_trains(module)))
 
 
 def _linears(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -155,7 +155,7 @@ def _linears(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _attention_width(config: Any) -> int:
     heads = config.num_attention_heads
-    return heads * int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return int(heads * (getattr(config, "head_dim", None) or config.hidden_size // heads))
 
 
 def _trains(module: nn.Module) -> bool:

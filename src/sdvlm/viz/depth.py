@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sdvlm.types import DepthKind, DepthMap, SdvlmError
 from sdvlm.viz.palette import depth_ramp, hatching
 
-__all__ = ["color_depth", "depth_figure", "depth_range", "ticks"]
+__all__ = ["color_depth", "depth_figure", "depth_range", "scale_strip", "ticks"]
 
 Picture = NDArray[np.uint8]
 
@@ -94,7 +94,7 @@ def depth_figure(depth: DepthMap, width: int = 960) -> Picture:
     shown = _thickened(depth) if depth.valid.mean() < _SPARSE else depth
     colored = Image.fromarray(color_depth(shown, low, high)).resize(map_size, Image.Resampling.NEAREST)
     unit = width / 48
-    strip = _scale_strip(depth, low, high, width, unit)
+    strip = scale_strip(depth, low, high, width, unit)
     figure = Image.new("RGB", (width, colored.height + strip.height), _PAPER)
     figure.paste(colored, (0, 0))
     figure.paste(strip, (0, colored.height))
@@ -116,7 +116,7 @@ def _thickened(depth: DepthMap) -> DepthMap:
     return replace(depth, values=np.where(np.isfinite(grown), sign * grown, np.nan).astype(np.float32))
 
 
-def _scale_strip(depth: DepthMap, low: float, high: float, width: int, unit: float) -> Image.Image:
+def scale_strip(depth: DepthMap, low: float, high: float, width: int, unit: float) -> Image.Image:
     """The bar of colours with its ticks, the title, and how much is unknown."""
     strip = Image.new("RGB", (width, round(6.2 * unit)), _PAPER)
     draw = ImageDraw.Draw(strip)
