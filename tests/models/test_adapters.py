@@ -128,6 +128,9 @@ def test_what_is_taken_out_and_put_into_another_model_gives_the_same_logits(tiny
         fill_adapter(models[1], lacking, "here")
     with pytest.raises(SdvlmError, match="the state to save lacks"):
         adapter_tensors(models[0], {})
+    models[0].vlm.get_input_embeddings().requires_grad_(True)
+    with pytest.raises(SdvlmError, match=r"1 trained tensors, such as .* would not be saved"):
+        adapter_tensors(models[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -178,6 +181,10 @@ def test_what_cannot_be_adapted_or_trained_is_one_line(tiny: Tiny) -> None:
     ):
         with pytest.raises(SdvlmError, match=said):
             add_lora(copy.deepcopy(model), 4, 8, trained=[path])
+    inner = PROJECTOR[tiny.name]
+    outer = f"{inner}.linear_1" if tiny.name.startswith("llava") else "model.visual"
+    with pytest.raises(SdvlmError, match="inside another module"):
+        add_lora(copy.deepcopy(model), 4, 8, trained=[inner, outer])
     add_lora(model, 4, 8)
     with pytest.raises(SdvlmError, match="has adapters already"):
         add_lora(model, 4, 8)

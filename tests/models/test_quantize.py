@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +42,16 @@ def test_what_stays_is_named_by_its_part(tinies: dict[str, Tiny]) -> None:
         "lm_head",
     ]
     assert unquantized(tinies["qwen2.5-vl"].model.config) == ["model.visual", "lm_head"]
+
+
+def test_a_folder_says_the_same_as_its_config(tinies: dict[str, Tiny], tmp_path: Path) -> None:
+    config = tinies["qwen2.5-vl"].model.config
+    config.save_pretrained(tmp_path / "plain")
+    wrap(tinies["qwen2.5-vl"], "dpe").config.save_pretrained(tmp_path / "depth")
+    plain = settings(tmp_path / "plain", torch.bfloat16)
+    assert plain == settings(config, torch.bfloat16)
+    skipped = settings(tmp_path / "depth", torch.bfloat16)["llm_int8_skip_modules"]
+    assert skipped == ["vlm.model.visual", "vlm.lm_head", "fusion"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")

@@ -69,6 +69,8 @@ def add_lora(model: DepthVLM, r: int, alpha: int, dropout: float = 0.0, trained:
     for path in trained:
         if path not in modules or [name for name in modules if name.endswith(path)] != [path]:
             raise SdvlmError(f"{type(vlm).__name__} has no one module '{path}' to train in full; give its whole path")
+        if any(path.startswith(f"{one}.") for one in trained):
+            raise SdvlmError(f"'{path}' is inside another module that is trained in full; name the outer one alone")
         if any(name == path or name.startswith(f"{path}.") or path.startswith(f"{name}.") for name in adapted):
             raise SdvlmError(f"'{path}' gets adapters, so it cannot be trained in full too; take one of the two")
     settings = peft.LoraConfig(
@@ -125,10 +127,17 @@ def adapter_tensors(model: DepthVLM, state: Mapping[str, Tensor] | None = None) 
         state: ``model.state_dict()``, gathered where it is spread over devices; None: the model's own.
 
     Raises:
-        SdvlmError: the state lacks some of it.
+        SdvlmError: the state lacks some of it, or something is trained that has no place among it.
     """
     state = model.state_dict() if state is None else state
     names = _stored_names(model)
+    kept = set(names.values())
+    lost = [name for name, one in model.vlm.named_parameters() if one.requires_grad and name not in kept]
+    if lost:
+        raise SdvlmError(
+            f"{len(lost)} trained tensors, such as {lost[0]}, are neither adapters nor in a module named to be trained "
+            "in full, so they would not be saved; give add_lora the path of their module"
+        )
     absent = [name for name in names.values() if f"vlm.{name}" not in state]
     if absent:
         raise SdvlmError(f"the state to save lacks {len(absent)} trained tensors, such as vlm.{absent[0]}")

@@ -6,40 +6,50 @@ the head of the language model.
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
 from sdvlm.extras import require
+from sdvlm.models import checkpoint
 from sdvlm.models.adapters import language_model
 from sdvlm.models.config import DepthVLMConfig
 
 __all__ = ["quantization_config", "unquantized"]
 
 
-def quantization_config(config: PreTrainedConfig, compute_dtype: torch.dtype = torch.bfloat16) -> Any:
+def quantization_config(
+    model: PreTrainedConfig | str | PathLike[str], compute_dtype: torch.dtype = torch.bfloat16, **hub: Any
+) -> Any:
     """What ``DepthVLM.from_vlm``, ``DepthVLM.from_pretrained`` and ``load_run`` take as ``quantization_config``.
 
     Args:
-        config: of a plain vision-language model, or of one with depth.
+        model: config, folder or hub id of a plain vision-language model, or of one with depth.
         compute_dtype: of the products with weights that are unpacked as they are used.
+        hub: where on a hub it lies: revision, token, ...
 
     Returns:
         a ``BitsAndBytesConfig``.
 
     Raises:
-        SdvlmError: bitsandbytes is not installed, or the model has no language model of its own.
+        SdvlmError: bitsandbytes is not installed, there is no such model, or it has no language model of its own.
     """
     require("bitsandbytes", "a base in 4 bits")
     from transformers import BitsAndBytesConfig
 
-    return BitsAndBytesConfig(**settings(config, compute_dtype))
+    return BitsAndBytesConfig(**settings(model, compute_dtype, **hub))
 
 
-def settings(config: PreTrainedConfig, compute_dtype: torch.dtype) -> dict[str, Any]:
-    """The arguments of ``BitsAndBytesConfig``."""
+def settings(model: PreTrainedConfig | str | PathLike[str], compute_dtype: torch.dtype, **hub: Any) -> dict[str, Any]:
+    """The arguments of ``BitsAndBytesConfig``; those of this function as of :func:`quantization_config`."""
+    config = model
+    if not isinstance(config, PreTrainedConfig):
+        ours = checkpoint.read_config(config, **hub).get("model_type") == DepthVLMConfig.model_type
+        with checkpoint.readable_errors(config):
+            config = (DepthVLMConfig if ours else AutoConfig).from_pretrained(config, **hub)
     return {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": "nf4",
@@ -53,7 +63,7 @@ def unquantized(config: PreTrainedConfig) -> list[str]:
     """Paths of the modules that keep their precision: all with linear layers outside the language model.
 
     Args:
-        config: as :func:`quantization_config`.
+        config: of a plain vision-language model, or of one with depth.
     """
     with_depth = isinstance(config, DepthVLMConfig)
     with torch.device("meta"):

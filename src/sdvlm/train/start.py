@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from sdvlm.models import checkpoint
-from sdvlm.models.adapters import quantization_config
 from sdvlm.models.families import load_processor
 from sdvlm.models.processor import DepthProcessor
+from sdvlm.models.quantize import quantization_config
 from sdvlm.models.run_folder import Base, is_run
 from sdvlm.models.wrapper import DepthVLM, DepthVLMConfig
 from sdvlm.train.config import TrainConfig
