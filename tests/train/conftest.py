@@ -6,13 +6,13 @@ import copy
 
 import numpy as np
 import pytest
+from tests.models.conftest import QUESTIONS, tiny_llava, tiny_qwen
+from tests.train.trainees import Trainee
 
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.example import Dialogue, Example
 from sdvlm.types import Camera, DepthMap
-from tests.models.conftest import QUESTIONS, tiny_llava, tiny_qwen
-from tests.train.trainees import Trainee
 
 FAMILY = {"llava": tiny_llava, "qwen2.5-vl": tiny_qwen}
 
@@ -69,3 +69,19 @@ def make_trainee(tiny_families):
 def trainee(request, make_trainee):
     """Each family in turn, with the gated fusion."""
     return make_trainee(request.param)
+
+
+@pytest.fixture(scope="session")
+def built_folder(tmp_path_factory, make_record):
+    """Data as ``sdvlm build`` leaves it: two training scenes of two pictures with eight questions each, one of test.
+
+    Every second picture has no depth.
+    """
+    from sdvlm.data.shards import assemble, write_part
+
+    folder, parts = tmp_path_factory.mktemp("built_for_training"), []
+    for scene, split in (("a", "train"), ("b", "train"), ("c", "test")):
+        write_part(folder / scene, [make_record(scene, frame, depth=frame == 0) for frame in range(2)])
+        parts.append((split, folder / scene))
+    assemble(parts, folder / "built")
+    return folder / "built"

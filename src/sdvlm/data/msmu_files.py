@@ -8,6 +8,7 @@ list. Arrow files are mapped, not read, so memory does not grow with their size.
 from __future__ import annotations
 
 import json
+import mmap
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ _SUFFIXES = (".arrow", ".parquet", ".jsonl", ".json")
 _SPLITS = ("train", "test", "validation", "valid", "val", "dev")
 _NOT_DATA = ("dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json")
 _SHARD = re.compile(r"^(?P<stem>.*?)-?(?P<index>\d{5})-of-(?P<count>\d{5})")
-_PARQUET_ROWS = 16
+_ROWS = 16
+_BUFFER = 1 << 20
 
 
 def find_files(path: Path, split: str) -> list[Path]:
@@ -95,21 +97,29 @@ def count_rows(file: Path) -> int:
 
 
 def _batches(file: Path, wanted: Sequence[str] = COLUMNS) -> Iterator[Any]:
-    """Record batches of an Arrow (stream or file format) or parquet file."""
+    """Record batches of an Arrow (stream or file format) or parquet file, :data:`_ROWS` rows or fewer each."""
     with _naming(file):
         if file.suffix == ".parquet":
-            table = require("pyarrow.parquet", "reading parquet").ParquetFile(file, memory_map=True)
+            pq = require("pyarrow.parquet", "reading parquet")
+            table = pq.ParquetFile(file, memory_map=False, buffer_size=_BUFFER, pre_buffer=False)
             columns = [name for name in wanted if name in table.schema_arrow.names]
-            yield from table.iter_batches(_PARQUET_ROWS, columns=columns)
+            yield from table.iter_batches(_ROWS, columns=columns, use_threads=False)
             return
         arrow = require("pyarrow", "reading Arrow data")
-        with arrow.memory_map(str(file)) as mapped:
-            if mapped.read(6) == b"ARROW1":
-                reader = arrow.ipc.open_file(mapped)
-                yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
-            else:
-                mapped.seek(0)
-                yield from arrow.ipc.open_stream(mapped)
+        with file.open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)  # closed with the last batch that reads it
+        source = arrow.BufferReader(arrow.py_buffer(mapped))
+        whole = arrow.ipc.open_file(source) if mapped[:6] == b"ARROW1" else None
+        parts = arrow.ipc.open_stream(source) if whole is None else map(whole.get_batch, range(_count(whole)))
+        for part in parts:
+            for start in range(0, part.num_rows, _ROWS):
+                yield part.slice(start, _ROWS)
+                if hasattr(mmap, "MADV_DONTNEED"):  # else what was read stays in memory until the file is closed
+                    mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _count(reader: Any) -> int:
+    return int(reader.num_record_batches)
 
 
 class _naming:

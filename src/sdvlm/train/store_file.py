@@ -107,7 +107,7 @@ def _fill(
 ) -> None:
     connection.execute("pragma journal_mode = off")  # a file that is not whole is never used
     connection.execute("pragma synchronous = off")
-    connection.execute("pragma cache_size = -16384")  # KiB
+    connection.execute("pragma cache_size = -4096")  # KiB
     connection.executescript(_TABLES)
     connection.execute("begin")
     examples = broken = number = 0
