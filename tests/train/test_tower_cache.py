@@ -1,6 +1,8 @@
 """Kept tower features: the model cannot tell, the tower does not look twice, the folder stays bounded and whole."""
 
 import copy
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -249,3 +251,15 @@ def test_pooled_depth_comes_back_as_it_was_pooled(trainee, tmp_path):
     other_camera = pooled.pack(fusion, grid, sizes[:1], maps[:1])
     np.testing.assert_array_equal(other_camera.numpy(), pack_depth(fusion, grid, sizes[:1], maps[:1]).numpy())
     assert pooled.pack(fusion, grid, sizes[:1], [None]) is None
+
+
+def test_a_processor_with_pooled_depth_on_disk_makes_the_same_batches_and_still_moves_to_workers(trainee, tmp_path):
+    plain = batch(trainee, [0, 1, 0])
+    trainee.processor.placer.pack = PooledDepth(tmp_path).pack
+    moved = pickle.loads(pickle.dumps(trainee.processor))
+    for processor in (trainee.processor, moved):
+        again = batch(replace(trainee, processor=processor), [0, 1, 0])
+        assert again.keys() == plain.keys()
+        for name in plain:
+            np.testing.assert_array_equal(again[name].numpy(), plain[name].numpy())
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,6 +67,8 @@ class DepthPlacer:
 
     def __init__(self, fusion: FusionConfig | None, prompts: Any, processor: Any, vlm_config: Any) -> None:
         self.fusion, self._prompts, self._processor, self._vlm_config = fusion, prompts, processor, vlm_config
+        self.pack: Callable[..., Tensor | None] = pack_depth
+        """pools depth over tokens; may be exchanged for one with a memory (``train.pooled_cache``)"""
 
     @cached_property
     def grid(self) -> TokenGrid:
@@ -132,7 +134,7 @@ class DepthPlacer:
         fusion = self.fusion
         if fusion is None or fusion.name in DRAWN_OR_WORDED or not shown.pictures:
             return
-        packed = pack_depth(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
+        packed = self.pack(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
         if packed is None:
             return
         slots = self._slots(shown)

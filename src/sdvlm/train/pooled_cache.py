@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -35,6 +36,13 @@ class PooledDepth:
 
     def __init__(self, folder: Path, gb: float = 5.0) -> None:
         self.files = TensorFiles(folder, round(gb * 10**9))
+        self._grids: WeakKeyDictionary[TokenGrid, str] = WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.files, self._grids = state["files"], WeakKeyDictionary()
 
     def pack(
         self,
@@ -51,7 +59,7 @@ class PooledDepth:
             return None
         rows = []
         for size, one, seen_by in zip(sizes, maps, cameras, strict=True):
-            key = _key(fusion, grid, size, one, seen_by)
+            key = _key(self._grid_digest(grid), fusion, size, one, seen_by)
             kept = self.files.get(key)
             if kept is not None and _GRID in kept:
                 rows.append(kept[_GRID])
@@ -62,15 +70,21 @@ class PooledDepth:
             rows.append(made)
         return torch.cat(rows) if rows else None
 
+    def _grid_digest(self, grid: TokenGrid) -> str:
+        """Of the way from a picture's pixels to the tower's cells."""
+        if grid not in self._grids:
+            said = grid.config.to_json_string(use_diff=False) + str(grid.image_processor.to_json_string())
+            self._grids[grid] = hashlib.sha256(said.encode()).hexdigest()
+        return self._grids[grid]
+
 
 def _key(
-    fusion: FusionConfig | None, grid: TokenGrid, size: tuple[int, int], depth: DepthMap | None, camera: Camera | None
+    grid: str, fusion: FusionConfig | None, size: tuple[int, int], depth: DepthMap | None, camera: Camera | None
 ) -> str:
-    """Digest of depth, camera, the way from the picture's pixels to the tower's cells, and how is pooled."""
+    """Digest of depth, camera, token grid, and how is pooled."""
     words = {
         "format": _FORMAT,
-        "model": grid.config.to_json_string(use_diff=False),
-        "processor": str(grid.image_processor.to_json_string()),
+        "grid": grid,
         "pooling": None if fusion is None else fusion.pooling,
         "size": size,
         "camera": None if camera is None else asdict(camera),
