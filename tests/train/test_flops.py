@@ -97,6 +97,16 @@ def test_kept_features_save_the_tower(make_trainee, tmp_path):
         assert spared == pytest.approx(tower.get_total_flops(), rel=0.01)
 
 
+def test_a_trained_projector_inside_a_kept_tower_is_counted(make_trainee, tmp_path):
+    trainee = prepared(make_trainee, "qwen2.5-vl", "projector and fusion")
+    batch, facts = batch_for(trainee, picture_example(0, 2))
+    with attach(trainee.model, tmp_path):
+        counted(trainee, batch, backward=False)
+        saved = counted(trainee, batch)
+    executed = as_executed(batch, facts)
+    assert step_flops(trainee.model, executed, cached_tower=True) == pytest.approx(saved, rel=0.04)
+
+
 def test_pairs_are_those_of_the_mask():
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):

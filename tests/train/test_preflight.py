@@ -158,7 +158,8 @@ def test_halved_metres_are_refused(trainee):
 def test_the_table_counts_every_parameter_once(make_trainee):
     trainee = make_trainee("llava")
     config = TrainConfig(lora=None, lr=LearningRates(language_model=0.0, projector=2e-5, fusion=1e-3))
-    _, groups = prepare_groups(trainee.model, config)
+    prepare_groups(trainee.model, config)
+    groups = trained_groups(trainee.model, config.lr)
     rows = {row.name: row for row in describe_groups(trainee.model, groups)}
     assert set(rows) == {"projector", "fusion", FROZEN}
     assert sum(row.parameters for row in rows.values()) == sum(p.numel() for p in trainee.model.parameters())

@@ -98,7 +98,7 @@ def _vision(parts: nn.Module, config: Any, facts: BatchFacts, cached: bool, towe
         pairs = _tower_pairs(tower, facts, extra > 0)
         total += 4.0 * pairs * tower.config.hidden_size * (3 if tower_trains else 1)
     gradient = tower_trains
-    if not (cached and merge_inside):
+    if not (cached and merge_inside and not _trains(projector)):
         for _, linear in _linears(projector):
             total += _linear(linear, patches // merged, gradient)
             gradient = gradient or _trains(linear)

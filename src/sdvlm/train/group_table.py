@@ -51,7 +51,7 @@ def describe_groups(model: Any, groups: Sequence[Group]) -> list[GroupRow]:
     ]
     trained = {id(parameter) for one in groups for parameter in one.parameters}
     rest = {name: one for name, one in model.named_parameters() if id(one) not in trained}
-    tops = tuple(sorted({".".join(name.split(".")[:3]) for name in rest}))
+    tops = tuple(sorted({".".join(name.split(".")[:-1][:3]) or name for name in rest}))
     return [*rows, GroupRow(FROZEN, tops, len(rest), sum(map(_count, rest.values())), 0.0)]
 
 
