@@ -7,7 +7,7 @@ All of it is a function of seed and epoch: the same for any number of workers an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,6 +124,10 @@ class Mixture(Dataset[Example]):
         if not self.varied:
             return example
         return vary(example, self.config.vary, self._rng(_VARY, drawn.epoch, drawn.serial))
+
+    def __iter__(self) -> Iterator[Example]:
+        """The rows of the epoch."""
+        return (self[position] for position in range(len(self)))
 
     def families(self, position: int) -> list[str]:
         """Families of the dialogues at a position, as drawn; pictures are not read."""
