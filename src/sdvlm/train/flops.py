@@ -87,21 +87,24 @@ def _vision(parts: nn.Module, config: Any, facts: BatchFacts, cached: bool, towe
     inside = {id(module) for module in projector.modules()}
     merged = family.merged(config)
     extra = facts.images if hasattr(getattr(tower, "embeddings", None), "class_embedding") else 0
-    patches, total, gradient = facts.patches, 0.0, False
+    patches, total = facts.patches, 0.0
     tower_trains = any(_own_trains(module) for module in tower.modules() if id(module) not in inside)
+    outside = cached and not (merge_inside and _trains(projector))  # not even the tower's way to its projector is run
+    for module in tower.modules():
+        if id(module) in inside or outside:
+            continue
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            total += _linear(module, patches, False)
+        elif isinstance(module, nn.Linear) and not cached:
+            total += _linear(module, patches + extra, tower_trains)
     if not cached:
-        for module in tower.modules():
-            if id(module) in inside or not isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
-                continue
-            is_conv = not isinstance(module, nn.Linear)
-            total += _linear(module, patches if is_conv else patches + extra, tower_trains and not is_conv)
         pairs = _tower_pairs(tower, facts, extra > 0)
         total += 4.0 * pairs * tower.config.hidden_size * (3 if tower_trains else 1)
     gradient = tower_trains
-    if not (cached and merge_inside and not _trains(projector)):
-        for _, linear in _linears(projector):
-            total += _linear(linear, patches // merged, gradient)
-            gradient = gradient or _trains(linear)
+    for module in projector.modules() if not (outside and merge_inside) else ():
+        if isinstance(module, nn.Linear):
+            total += _linear(module, patches // merged, gradient)
+        gradient = gradient or any(one.requires_grad for one in module.parameters(recurse=False))
     return total
 
 
