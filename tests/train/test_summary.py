@@ -103,15 +103,16 @@ def test_features_from_disk_are_not_counted_as_the_towers_work(trainee, batches,
 
 def test_losses_parameters_and_the_machine_are_told(trainee, batches):
     state = SimpleNamespace(log_history=[{"loss": 2.5, "step": 1}, {"eval_all": 2.0}, {"loss": 1.25, "step": 9}])
+    held = {"eval_loss": 0.5, "eval_without_depth_loss": 0.75, "eval_count": 0.25}
     meter = metered(trainee, batches, [1.0] * 6)
-    found = meter.finish(SimpleNamespace(global_step=9), {"eval_count": 0.5}, state)
+    found = meter.finish(SimpleNamespace(global_step=9), held, state)
     assert (found["steps"], found["loss_first"], found["loss_last"]) == (9, 2.5, 1.25)
-    assert found["heldout"] == {"eval_count": 0.5}
+    assert found["heldout"] == held
     assert found["parameters"] == sum(p.numel() for p in trainee.model.parameters())
     assert found["memory_of"] == "process"
     assert 0.05 < found["peak_memory_gib"] < 200
     assert {"torch", "transformers", "python"} <= found["versions"].keys()
-    for said in ("9 steps", "18 questions", "from 2.500 to 1.250", "eval_count 0.500"):
+    for said in ("9 steps", "18 questions", "from 2.500 to 1.250", "0.500 with depth, 0.750 without"):
         assert said in found["text"]
 
 

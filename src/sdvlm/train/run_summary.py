@@ -74,14 +74,15 @@ class RunSummary:
             if self.loss_first is None or self.loss_last is None
             else f" The loss went from {self.loss_first:.3f} to {self.loss_last:.3f}."
         )
-        held = "".join(f" {name} {value:.3f}," for name, value in self.heldout.items()).rstrip(",")
+        arms = {"with depth": "eval_loss", "without": "eval_without_depth_loss"}
+        held = ", ".join(f"{self.heldout[key]:.3f} {arm}" for arm, key in arms.items() if key in self.heldout)
         return (
             f"{self.steps:,} steps in {_duration(self.wall_seconds)} on {many}: {self.dialogues:,} questions about "
             f"{self.images:,} pictures, {self.tokens:,} tokens. {self.dialogues_per_second:.3g} questions, "
             f"{self.images_per_second:.3g} pictures and {self.tokens_per_second:,.0f} tokens a second, {rate} of model "
             f"work a process{share}; {self.peak_memory_gib:.1f} GiB of {self.memory_of} memory at most. "
             f"{self.trained_parameters:,} of {self.parameters:,} parameters trained.{lost}"
-            + (f" Held out:{held}." if held else "")
+            + (f" Held-out loss {held}." if held else "")
         )
 
     def to_dict(self) -> dict[str, Any]:
