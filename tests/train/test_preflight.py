@@ -1,13 +1,17 @@
 """Before training: the table of groups, the sample with its loss mask, and every way a batch can be wrong unsaid."""
 
+import copy
 import re
 
 import pytest
 import torch
+from tests.models.llama_llava import tiny_llama_llava
 from tests.train.conftest import picture_example, text_example
 
 from sdvlm.fusion.depth_grid import CHANNELS, kind_code
+from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.seam import check_positions
+from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.config import LearningRates, TrainConfig
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.example import Dialogue, Example
@@ -204,3 +208,18 @@ def test_answers_of_every_turn_are_found_behind_the_assistants_mark(trainee):
     check_batch(batch, trainee.processor)
     learned = [text for text, learn in decoded_sample(batch, trainee.processor.tokenizer) if learn]
     assert len(learned) == 2
+
+
+def test_the_released_prompts_with_their_own_mask_pass_and_a_wrong_mask_does_not(packed):
+    tiny = tiny_llama_llava()
+    model = DepthVLM.from_vlm(copy.deepcopy(tiny.model), "dpe")
+    model.config.conversation = "vicuna_v1"
+    processor = DepthProcessor.for_model(model, tiny.processor)
+    batch = ExampleEncoder(processor, TrainConfig(), packed)([picture_example(0, 3)])
+    check_batch(batch, processor)
+    learned = [text for text, learn in decoded_sample(batch, processor.tokenizer) if learn]
+    assert all(text.endswith("</s>") for text in learned)
+    first = int((batch["labels"][0] != IGNORED).nonzero()[0, 0])
+    batch["labels"][0, first - 3 : first] = batch["input_ids"][0, first - 3 : first]
+    with pytest.raises(SdvlmError, match="does not round-trip"):
+        check_batch(batch, processor)
