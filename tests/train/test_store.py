@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from sdvlm.data.encode import decode_depth
+from sdvlm.data.encode import decode_depth, encode_depth
 from sdvlm.data.msmu_picture import decode_picture
 from sdvlm.train.config import DataSettings
 from sdvlm.train.sources import RawRow, open_source
@@ -81,8 +81,6 @@ def test_text_alone_is_never_put_together(tmp_path):
 
 
 def test_one_picture_with_two_depth_maps_stays_two_examples(tmp_path):
-    from sdvlm.data.encode import encode_depth
-
     for number in (1, 2):
         (tmp_path / f"{number}.png").write_bytes(encode_depth(DepthMap(np.full((8, 12), float(number)))))
     (tmp_path / "p.png").write_bytes(png())
@@ -148,6 +146,34 @@ def test_a_picture_that_goes_missing_later_is_named(tmp_path):
     store = ExampleStore.open(DataSettings(path=str(tmp_path / "x.json")), tmp_path / "cache")
     (tmp_path / "p.png").unlink()
     with pytest.raises(SdvlmError, match=r"x.json: x.json row 0: .*p.png"):
+        store[0]
+
+
+def test_pictures_that_were_missing_are_found_once_they_are_there(tmp_path):
+    (tmp_path / "0.png").write_bytes(png(0))
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+    rows = [{"image": f"{number}.png", "conversations": turns} for number in range(2)]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    settings = DataSettings(path=str(tmp_path / "x.json"))
+    for _ in range(2):
+        store = ExampleStore.open(settings, tmp_path / "cache")
+        assert (len(store), store.broken_rows) == (1, 1)
+    (tmp_path / "1.png").write_bytes(png(1))
+    store = ExampleStore.open(settings, tmp_path / "cache")
+    assert (len(store), store.broken_rows) == (2, 0)
+    made = store.path.stat().st_mtime_ns
+    ExampleStore.open(settings, tmp_path / "cache")
+    assert store.path.stat().st_mtime_ns == made
+
+
+def test_a_picture_that_no_longer_fits_its_depth_is_named(tmp_path):
+    (tmp_path / "p.png").write_bytes(png())
+    (tmp_path / "d.png").write_bytes(encode_depth(DepthMap(np.full((8, 12), 2.0))))
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+    (tmp_path / "x.json").write_text(json.dumps([{"image": "p.png", "depth": "d.png", "conversations": turns}]))
+    store = ExampleStore.open(DataSettings(path=str(tmp_path / "x.json")), tmp_path / "cache")
+    (tmp_path / "p.png").write_bytes(png(size=(20, 20)))
+    with pytest.raises(SdvlmError, match="the picture is 20x20 by now"):
         store[0]
 
 

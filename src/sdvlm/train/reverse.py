@@ -36,6 +36,9 @@ def reversed_depth(depth: DepthMap) -> DepthMap:
 def reversed_dialogue(dialogue: Dialogue) -> Dialogue | None:
     """The dialogue with the answer that reversed depth makes true.
 
+    Distances from the camera turn with depth except where two objects lie very differently far from the optical axis:
+    in rooms of random boxes 3 of 100 answers stay what they were.
+
     Returns:
         None unless it is one question of which of two objects is nearer or farther, or whether one is in front of the
         other, with a typed answer in a sentence whose reverse is certain.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,19 @@ from sdvlm.train.source_pictures import DEPTH_SUFFIXES
 from sdvlm.train.source_row import Broken, RawDepth, RawImage, RawRow
 from sdvlm.types import DepthKind, SdvlmError
 
-__all__ = ["Broken", "RawDepth", "RawImage", "RawRow", "check_kinds", "open_source", "resolved", "source_files"]
+__all__ = [
+    "Broken",
+    "RawDepth",
+    "RawImage",
+    "RawRow",
+    "check_kinds",
+    "open_source",
+    "picture_state",
+    "resolved",
+    "source_files",
+]
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 def open_source(settings: DataSettings) -> Iterator[RawRow | Broken]:
@@ -77,6 +90,23 @@ def source_files(settings: DataSettings) -> list[Path]:
     if settings.depth:
         files += sorted(file for file in Path(settings.depth).rglob("*") if file.suffix in DEPTH_SUFFIXES)
     return files
+
+
+def picture_state(settings: DataSettings) -> str:
+    """Digest of the names, sizes and times of all picture files that rows may name; empty where rows hold pictures.
+
+    Args:
+        settings: as :func:`resolved` gives them.
+    """
+    if settings.format == "built":
+        return ""
+    path = Path(settings.path)
+    folder = Path(settings.images) if settings.images else path if path.is_dir() else path.parent
+    found = hashlib.sha256()
+    for file in sorted(one for one in folder.rglob("*") if one.suffix.lower() in _PICTURES):
+        stamp = file.stat()
+        found.update(f"{file}|{stamp.st_size}|{stamp.st_mtime_ns}\n".encode())
+    return found.hexdigest()[:32]
 
 
 def check_kinds(parts: Mapping[str, Collection[DepthKind]], any_kind: bool = False) -> None:

@@ -26,7 +26,7 @@ from sdvlm.train.config import DataSettings
 from sdvlm.train.example import Dialogue, Example
 from sdvlm.train.source_pictures import decode_raw_depth
 from sdvlm.train.source_row import Broken, RawDepth
-from sdvlm.train.sources import open_source, resolved, source_files
+from sdvlm.train.sources import open_source, picture_state, resolved, source_files
 from sdvlm.train.store_file import LAYOUT, naming, open_file, write_file
 from sdvlm.types import Camera, DepthKind, SdvlmError
 
@@ -74,9 +74,10 @@ class ExampleStore:
         path = cache / f"{_made_from(settings)}.sqlite"
         told = None if progress is None else lambda said: progress(f"{name}: {said}")
         with _alone(path):
-            if not _is_whole(path):
+            state = picture_state(settings) if _has_broken(path) is not False else ""
+            if _has_broken(path, state) is None:
                 try:
-                    write_file(path, open_source(settings), settings.broken == "stop", told)
+                    write_file(path, open_source(settings), settings.broken == "stop", told, state)
                 except SdvlmError as error:
                     raise SdvlmError(f"{name}: {error}") from error
         store = cls(path, name)
@@ -149,7 +150,10 @@ class ExampleStore:
                 "select kind, data, file, scale, source from planes where id = ?", plane
             )
             depth = decode_raw_depth(RawDepth("", DepthKind(kind), png, place, scale, source))
+        size = pixels.shape[1], pixels.shape[0]
         known = None if camera is None else Camera(int(camera[0]), int(camera[1]), *camera[2:])
+        if any(one is not None and one.size != size for one in (depth, known)):
+            raise SdvlmError(f"the picture is {size[0]}x{size[1]} by now, its depth or camera is not")
         return pixels, depth, known
 
     def _ask(self, command: str, *values: object) -> list[Any]:
@@ -190,16 +194,23 @@ def _stamp(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether the file is there and of this version; what is damaged is removed."""
+def _has_broken(path: Path, state: str | None = None) -> bool | None:
+    """Whether a whole file of this version holds broken rows; None: there is no such file, and a damaged one is gone.
+
+    With a state, a file with broken rows that was made in another one is none either: they may be sound by now.
+    """
     if not path.is_file():
-        return False
+        return None
     try:
-        open_file(path).close()
+        with naming(path):
+            connection = open_file(path)
+            facts = dict(connection.execute("select name, value from facts").fetchall())
+            connection.close()
     except SdvlmError:
         path.unlink(missing_ok=True)
-        return False
-    return True
+        return None
+    broken = facts["broken"] != "0"
+    return None if broken and state not in (None, facts["state"]) else broken
 
 
 @contextmanager

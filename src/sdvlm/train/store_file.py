@@ -42,7 +42,11 @@ create table broken (key text, reason text);
 
 
 def write_file(
-    path: Path, rows: Iterable[RawRow | Broken], stop: bool, progress: Callable[[str], None] | None = None
+    path: Path,
+    rows: Iterable[RawRow | Broken],
+    stop: bool,
+    progress: Callable[[str], None] | None = None,
+    state: str = "",
 ) -> None:
     """Write rows into a new file; rows of the same pictures, wherever they stand, become one example.
 
@@ -51,6 +55,7 @@ def write_file(
         rows: of a source.
         stop: whether the first broken row ends the work.
         progress: is told how many rows are read, now and then.
+        state: kept with the file, to tell whether broken rows may be sound by now.
 
     Raises:
         SdvlmError: nothing can be trained on, the disk is full, or a row is broken and ``stop``.
@@ -63,7 +68,7 @@ def write_file(
         with naming(path):
             connection = sqlite3.connect(temporary, isolation_level=None)
             try:
-                _fill(connection, rows, stop, progress)
+                _fill(connection, rows, stop, progress, state)
             finally:
                 connection.close()
         with temporary.open("rb") as stream:
@@ -104,6 +109,7 @@ def _fill(
     rows: Iterable[RawRow | Broken],
     stop: bool,
     progress: Callable[[str], None] | None,
+    state: str,
 ) -> None:
     connection.execute("pragma journal_mode = off")  # a file that is not whole is never used
     connection.execute("pragma synchronous = off")
@@ -131,7 +137,7 @@ def _fill(
     connection.execute("create index of_example on dialogues (example)")
     counted = "(select count(*) from dialogues where dialogues.example = examples.id)"
     connection.execute(f"update examples set dialogues = {counted}")
-    facts = {"layout": LAYOUT, "broken": str(broken), "rows": str(number)}
+    facts = {"layout": LAYOUT, "broken": str(broken), "rows": str(number), "state": state}
     connection.executemany("insert into facts values (?, ?)", facts.items())
     connection.execute("commit")
 
