@@ -136,7 +136,7 @@ def test_positions_beyond_the_epoch_are_those_of_the_next():
     assert [row.serial for row in two] == list(range(2 * len(one)))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_workers_that_go_on_give_the_same_rows_as_this_process_in_every_epoch(workers):
     settings = VarySettings(depth_dropout=0.5)
     one, alone = mixture(vary=settings), mixture(vary=settings)

@@ -41,9 +41,9 @@ def vary(example: Example, settings: VarySettings, rng: np.random.Generator) -> 
     Args:
         example: with depth; without, it is returned as it is.
         settings: shares: of the examples that lose their depth, and of the others those that are scaled and reversed.
-        rng: four numbers are drawn from it, whatever comes out.
+        rng: three numbers are drawn from it, whatever comes out.
     """
-    gone, change, size, _ = (float(draw) for draw in rng.random(4))
+    gone, change, size = (float(draw) for draw in rng.random(3))
     shown = [one for one in example.depth if one is not None]
     if not shown:
         return example
