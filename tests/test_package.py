@@ -28,7 +28,7 @@ LAYERS = (
     {"cli"},
 )
 """Imports point down: a room may import its own layer and those before it. The last but one is an order of its own:"""
-WITHIN = ("scenes", "data", "pairs", "pretrain", "eval", "nano", "ablation", "answering", "inspect", "demo")
+WITHIN = ("scenes", "data", "pairs", "pretrain", "train", "eval", "nano", "ablation", "answering", "inspect", "demo")
 FOREIGN_TO_CORE = ("typer", "rich")
 
 

@@ -11,7 +11,7 @@ from sdvlm.types import SdvlmError
 __all__ = ["EXTRAS", "install_command", "is_installed", "require"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": ("peft", "accelerate", "tensorboard"),
+    "train": ("peft", "accelerate", "tensorboard", "pyarrow", "yaml"),
     "build": ("pyarrow", "openai", "lz4"),
     "eval": ("pyarrow", "openai", "matplotlib"),
     "ray": ("ray",),

@@ -34,7 +34,7 @@ def losses_and_gradients(model, encoder, examples):
 def worst(found, wanted):
     """Largest relative error of any parameter's gradient.
 
-    A hundred-thousandth of the whole gradient is rounding: so small is that of a key's bias, which cannot change a softmax.
+    A hundred-thousandth of the whole gradient is rounding: so small is that of a key's bias, which changes no softmax.
     """
     least = 1e-5 * torch.cat([one.flatten() for one in wanted.values()]).norm()
     return max(float((found[name] - one).norm() / one.norm().clamp(min=least)) for name, one in wanted.items())

@@ -47,11 +47,12 @@ def bench_train(
     """
     model, processor = random_llava(hidden, layers, "dpe")
     config = TrainConfig(lora=LoraSettings(rank, 2 * rank, 0.0))
-    _, groups = prepare_groups(model, config)
+    groups = prepare_groups(model, config)
     model.train()
     optimizer = torch.optim.AdamW(optimizer_groups(groups, 0.0))
     parameters = [one for group in groups for one in group.parameters]
-    rows, errors = [], []
+    rows: list[dict[str, Any]] = []
+    errors: list[float] = []
     for count in counts:
         example = _example(count)
         batches = {

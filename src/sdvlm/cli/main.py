@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Train a depth encoder on RGB-D pairs, aligned to an RGB tower; resumable.",
     ),
     "merge": ("sdvlm.cli.merge:merge", "Work a fine-tuning run's adapters into a plain model folder."),
+    "train": ("sdvlm.cli.train:train", "Fine-tune a vision-language model with depth, packed; resumable."),
     "inspect": ("sdvlm.cli.inspect:inspect", "Write a page to look through built data."),
     "export": ("sdvlm.cli.export:export", "Write built data as LLaVA or ShareGPT JSON or as messages."),
     "ablate": ("sdvlm.cli.ablate:ablate", "Train nano under every way depth can enter, and compare; resumable."),

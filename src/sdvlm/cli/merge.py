@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sdvlm.cli.load import no_bars_for
+
 __all__ = ["merge"]
 
 
@@ -24,12 +26,9 @@ def merge(
 
     The logits stay the same up to one rounding of each merged weight. OUT appears whole or not at all.
     """
-    from transformers.utils.logging import disable_progress_bar
-
     from sdvlm.models.run_folder import merge_run
 
-    if Path(run).is_dir():
-        disable_progress_bar()
+    no_bars_for(run)
     layers = merge_run(run, out, base)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     if as_json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdvlm.cli.load import no_bars_for
 from sdvlm.cli.options import key_values, model_folder, naming_full_disk, refuse_unless_resumed
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ __all__ = ["train"]
 
 
 def train(
-    data: Annotated[
-        str, typer.Argument(help="What to learn from: of sdvlm build, MSMU, LLaVA JSON, messages.")
-    ],
+    data: Annotated[str, typer.Argument(help="What to learn from: of sdvlm build, MSMU, LLaVA JSON, messages.")],
     out: Annotated[Path, typer.Argument(help="Folder of the run; an interrupted one goes on.")],
     recipe: Annotated[
         str | None,
@@ -67,6 +66,7 @@ def train(
     if not dry_run:
         refuse_unless_resumed(out, resume)
     config = _config(data, data_format, recipe, model, fusion, depth_encoder, mix, settings)
+    no_bars_for(config.model)
     started = time.monotonic()
 
     def say(line: str) -> None:
@@ -112,6 +112,4 @@ def _rehearse(config: TrainConfig, out: Path, say: Any, as_json: bool) -> None:
 
 
 def _told(out: Path, summary: dict[str, Any]) -> str:
-    from sdvlm.train.summary import told
-
-    return f"{told(summary)}\n{out}: ask it with: sdvlm ask IMAGE QUESTION --model {out}"
+    return f"{summary['text']}\nask it: sdvlm ask IMAGE QUESTION --model {out}"

@@ -190,7 +190,8 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
 
         Args:
             inputs: of the wrapped model.
-            depth_grid, depth_pixels, depth_pictures, image_keep: see :meth:`forward`. Without a grid ``inputs`` stay as they are.
+            depth_grid, depth_pixels, depth_pictures, image_keep: see :meth:`forward`; ``inputs`` stay as they are
+                without a grid.
 
         Raises:
             SdvlmError: see :meth:`forward`.

@@ -8,7 +8,6 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from sdvlm.extras import is_installed
 from sdvlm.train.config import TrainConfig
 from sdvlm.types import SdvlmError
 
@@ -20,7 +19,7 @@ _OWN = ("output_dir", "remove_unused_columns", "label_names")
 def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> TrainingArguments:
     """Arguments whose accumulation makes up the global batch.
 
-    Nothing is tracked but TensorBoard files in ``out``, and nothing uploaded, unless the recipe says so.
+    Nothing is tracked and nothing uploaded unless the recipe says so (``report_to``, ``push_to_hub``).
 
     Args:
         config: of the run.
@@ -45,12 +44,11 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
             )
         given["gradient_accumulation_steps"] = config.global_batch // (each * world)
     values: dict[str, Any] = {
-        "report_to": ["tensorboard"] if is_installed("tensorboard") else [],
+        "report_to": [],
         "per_device_train_batch_size": each,
         "per_device_eval_batch_size": each,
         "save_strategy": "steps",
         "eval_strategy": "steps" if config.heldout else "no",
-        "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "dataloader_pin_memory": False,
         "ddp_find_unused_parameters": False,
         "disable_tqdm": True,

@@ -205,4 +205,3 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
         most = max(part.shape[1] for part in parts)
         parts = [F.pad(part, (0, 0, 0, 0, 0, 0, 0, most - part.shape[1])) for part in parts]
     return torch.cat(list(parts))
-

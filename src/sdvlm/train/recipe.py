@@ -80,9 +80,9 @@ def with_settings(config: TrainConfig, given: Mapping[str, str]) -> TrainConfig:
             if isinstance(place, dict) and place.get(group) is None and group in place:
                 place[group] = {}  # a group that was switched off, such as lora
             place = place.get(group) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or (last not in place and groups[:1] not in (["arguments"], ["fusion"])):
-            if not (groups == ["lora"] and isinstance(place, dict)):
-                raise SdvlmError(f"no setting '{name}'; there are {', '.join(_names(TrainConfig))}")
+        free = groups[:1] in (["arguments"], ["fusion"], ["lora"])  # their keys need not be there yet
+        if not isinstance(place, dict) or (last not in place and not free):
+            raise SdvlmError(f"no setting '{name}'; there are {', '.join(_names(TrainConfig))}")
         place[last] = _number(value)
     return config_from(values, "--set")
 

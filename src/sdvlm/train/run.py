@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers import PrinterCallback
 
 from sdvlm.depth.atomic import atomic_file
+from sdvlm.depth.cache import default_cache_folder
+from sdvlm.extras import is_installed
 from sdvlm.models.run_folder import load_weights_into, save_run
 from sdvlm.train.config import TrainConfig
+from sdvlm.train.log import SayCallback, tensorboard
+from sdvlm.train.pooled_cache import PooledDepth
 from sdvlm.train.recipe import config_from, to_yaml
 from sdvlm.train.setup import Setup, set_up
 from sdvlm.train.summary import Meter, write_summary
@@ -64,12 +69,12 @@ def train(
         _claim(out, config)
     checkpoint = last_checkpoint(out / "checkpoints") if resume else None
     meter = Meter(setup.model, setup.groups)
-    trainer = _trainer(setup, meter, tell)
+    trainer = _trainer(setup, meter, out, tell)
     with _kept_features(setup, tell, cache):
         if checkpoint is not None:
             tell(f"going on from {checkpoint.name}")
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        heldout = trainer.evaluate() if setup.heldout is not None else {}
+        heldout = _last_evaluation(trainer)
     trainer.save_model(str(out))
     summary = meter.finish(outcome, heldout, trainer.state)
     if setup.args.should_save:
@@ -77,11 +82,14 @@ def train(
     return TrainResult(out, summary, None if checkpoint is None else int(checkpoint.name.split("-")[1]))
 
 
-def _trainer(setup: Setup, meter: Meter, say: Say) -> DepthTrainer:
+def _trainer(setup: Setup, meter: Meter, out: Path, say: Say) -> DepthTrainer:
     def save(folder: Path, state: dict[str, Tensor] | None) -> None:
         save_run(folder, setup.model, setup.processor, setup.base, state)
 
-    return DepthTrainer(
+    callbacks: list[Any] = [SayCallback(say)]
+    if "report_to" not in setup.config.arguments and setup.args.should_save and is_installed("tensorboard"):
+        callbacks.append(tensorboard(out / "tensorboard"))
+    trainer = DepthTrainer(
         setup.model,
         setup.args,
         setup.config,
@@ -90,19 +98,33 @@ def _trainer(setup: Setup, meter: Meter, say: Say) -> DepthTrainer:
         setup.heldout,
         save,
         lambda folder: load_weights_into(setup.model, folder),
-        meter.count,
+        meter,
+        callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _last_evaluation(trainer: DepthTrainer) -> dict[str, float]:
+    """Losses of held-out answers at the end; evaluated now unless the last step was."""
+    state = trainer.state
+    for logged in reversed(state.log_history):
+        if logged.get("step") == state.global_step and "eval_loss" in logged:
+            return {name: value for name, value in logged.items() if name.startswith("eval_")}
+    return trainer.evaluate()
 
 
 def _kept_features(setup: Setup, say: Say, cache: Path | None) -> Any:
-    """The tower's features on disk while the run lasts, where that is wanted and can be."""
+    """The tower's features and the pooled depth on disk while the run lasts, where that is wanted and can be."""
     if not setup.config.cache_features:
         return nullcontext()
     reason = why_not(setup.model)
     if reason is not None:
         say(f"features are not kept: {reason}")
         return nullcontext()
-    return attach(setup.model, None if cache is None else cache / "features", setup.config.cache_gb)
+    folder = cache or default_cache_folder("train")
+    setup.processor.placer.pack = PooledDepth(folder / "depth").pack
+    return attach(setup.model, folder / "features", setup.config.cache_gb)
 
 
 def _claim(out: Path, config: TrainConfig) -> None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 
 from sdvlm.depth.cache import default_cache_folder
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.run_folder import Base
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.arguments import training_arguments
+from sdvlm.train.batch_problems import check_batch
 from sdvlm.train.can_pack import TOLERANCE, packing_error, why_not_packed
 from sdvlm.train.config import TrainConfig
 from sdvlm.train.encode import ExampleEncoder
@@ -86,23 +87,24 @@ def set_up(config: TrainConfig, out: Path, say: Say, cache: Path | None = None) 
     for store in stores:
         left_out = f", {store.broken_rows} rows left out" if store.broken_rows else ""
         say(f"{store.name}: {len(store)} pictures or texts, {int(store.dialogue_counts().sum())} dialogues{left_out}")
+    set_seed(int(args.seed))  # new weights are the same in every process, and in the same run again
     model, processor, base = start_model(config)
     fusion = model.config.fusion_settings
     if fusion is not None:
         check_kinds({store.name: store.depth_kinds for store in stores}, any_kind=len(fusion.kinds) > 1)
-    _, groups = prepare_groups(model, config)
+    groups = prepare_groups(model, config)
     encoder = ExampleEncoder(processor, config, config.pack, always_vision=world > 1)
     unpacked = _why_plain(config, model, encoder, stores)
     if unpacked is not None and config.pack:
         say(f"rows are not packed: {unpacked}")
         encoder.pack, config = False, replace(config, pack=False)
+    for store in stores:
+        check_batch(encoder([store[0]]), processor)
     train, heldout = Mixture.split_heldout(stores, config, int(args.seed))
     return Setup(config, model, processor, base, groups, train, heldout, stores, encoder, args, unpacked)
 
 
-def _why_plain(
-    config: TrainConfig, model: DepthVLM, encoder: ExampleEncoder, stores: list[ExampleStore]
-) -> str | None:
+def _why_plain(config: TrainConfig, model: DepthVLM, encoder: ExampleEncoder, stores: list[ExampleStore]) -> str | None:
     """Why rows are not packed; None: they are."""
     if not config.pack:
         return "the settings say so"

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdvlm.fusion.towers import find_tower
+from sdvlm.models.adapters import add_lora
 from sdvlm.models.families import family_of
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.config import LearningRates, TrainConfig
@@ -41,43 +43,29 @@ class Group:
     parameters: tuple[nn.Parameter, ...] = field(repr=False)
 
 
-def prepare_groups(model: DepthVLM, config: TrainConfig) -> tuple[Any, list[Group]]:
-    """Freeze everything, add adapters, and set free what has a learning rate.
-
-    Returns:
-        what ``models.adapters.add_lora`` returns (None without LoRA), and the groups that train.
+def prepare_groups(model: DepthVLM, config: TrainConfig) -> list[Group]:
+    """Freeze everything, add adapters, and set free what has a learning rate; what trains is float32 from then on.
 
     Raises:
         SdvlmError: nothing would be trained.
     """
     lr = config.lr
     model.requires_grad_(False)
-    vlm: Any = model.vlm
-    projector = projector_path(vlm)
-    whole = [f"vlm.{projector}"] if lr.projector else []
-    adapters = None
     if config.lora is not None and lr.language_model:
-        from sdvlm.models.adapters import add_lora
-
         lora = config.lora
-        adapters = add_lora(model, lora.r, lora.alpha, lora.dropout, [projector] if lr.projector else [])
-    else:
-        for name, parameter in model.named_parameters():
-            if group_of(model, name) == "language_model" and lr.language_model:
-                parameter.requires_grad_(True)
-            elif any(name.startswith(f"{path}.") for path in whole):
-                parameter.requires_grad_(True)
+        add_lora(model, lora.r, lora.alpha, lora.dropout, _whole_modules(model.vlm, lr))
     for name, parameter in model.named_parameters():
         where = group_of(model, name)
-        if (where == "fusion" and lr.fusion) or (where == "vision_tower" and lr.vision_tower):
-            parameter.requires_grad_(parameter.is_floating_point())
+        adapted = where == "language_model" and config.lora is not None
+        if getattr(lr, where) and not adapted and parameter.is_floating_point():
+            parameter.requires_grad_(True)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)
     groups = trained_groups(model, lr)
     if not groups:
         raise SdvlmError("nothing would be trained: every learning rate is 0, or belongs to a group without weights")
-    return adapters, groups
+    return groups
 
 
 def trained_groups(model: DepthVLM, lr: LearningRates) -> list[Group]:
@@ -124,5 +112,14 @@ def projector_path(vlm: Any) -> str:
     return f"{vlm.base_model_prefix!s}.{family.merge or family.source}"
 
 
+def _whole_modules(vlm: Any, lr: LearningRates) -> list[str]:
+    """Modules that are trained in full beside adapters, none inside another."""
+    projector = projector_path(vlm)
+    tower = _path(vlm, find_tower(vlm.base_model)) if lr.vision_tower else None
+    inside = tower is not None and projector.startswith(f"{tower}.")
+    return ([projector] if lr.projector and not inside else []) + ([] if tower is None else [tower])
+
+
 def _path(root: nn.Module, wanted: nn.Module) -> str:
-    return next(name for name, module in root.named_modules() if module is wanted)
+    path: str = next(name for name, module in root.named_modules() if module is wanted)
+    return path

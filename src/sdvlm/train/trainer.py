@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sdvlm.train.config import TrainConfig
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.forward import answer_losses
 from sdvlm.train.heldout import Held, heldout_losses
+from sdvlm.train.summary import Meter
 from sdvlm.train.trainable import optimizer_groups, trained_groups
 from sdvlm.train.watch import GradientWatch
 
@@ -35,7 +36,7 @@ class DepthTrainer(Trainer):
         heldout: for evaluation; None: none.
         save: (folder, state dict or None) writes the model so that ``load`` and everybody else can read it.
         load: (folder) puts saved weights into the model.
-        count: is told every batch before it is used.
+        meter: is told every batch before it is used, and when training rests.
     """
 
     model_accepts_loss_kwargs: bool
@@ -50,18 +51,18 @@ class DepthTrainer(Trainer):
         heldout: Dataset[Any] | None,
         save: Callable[[Path, dict[str, Tensor] | None], None],
         load: Callable[[Path], None],
-        count: Callable[[Mapping[str, Any]], None] | None = None,
+        meter: Meter,
         **kwargs: Any,
     ) -> None:
         self.depth_vlm, self.run_config, self.encoder = model, config, encoder
-        self.heldout, self._write, self._read, self._count = heldout, save, load, count
-        self._watch = GradientWatch()
+        self.heldout, self._write, self._read, self.meter = heldout, save, load, meter
+        self._watch = GradientWatch(image_token_id=encoder.processor.processor.image_token_id)
         super().__init__(
             model=model, args=args, data_collator=encoder, train_dataset=train, eval_dataset=heldout, **kwargs
         )
         self.model_accepts_loss_kwargs = True  # our loss is divided by the learned tokens of the whole step
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self,
         model: nn.Module,
         inputs: dict[str, Any],
@@ -69,8 +70,7 @@ class DepthTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """Sum over the learned tokens, divided by how many the whole step has over all processes and accumulations."""
-        if self._count is not None:
-            self._count(inputs)
+        self.meter.count(inputs)
         losses, _ = answer_losses(model, self.depth_vlm.vlm, inputs)
         items = losses.numel() if num_items_in_batch is None else num_items_in_batch
         loss = losses.sum() / items
@@ -95,12 +95,20 @@ class DepthTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         """The mixture has its own order."""
-        return SequentialSampler(self.train_dataset)
+        train: Any = self.train_dataset
+        return SequentialSampler(train)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # type: ignore[override]
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Mean loss of held-out answers: all, of each family, and with depth withheld."""
         if self.heldout is None:
             return {}
+        with self.meter.resting():
+            found = self._heldout_losses()
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def _heldout_losses(self) -> dict[str, float]:
         found: dict[str, float] = {}
         arms = (("eval", Held(self.heldout, True)), ("eval_without_depth", Held(self.heldout, False)))
         for name, held in arms:
@@ -109,9 +117,11 @@ class DepthTrainer(Trainer):
             )
             losses = heldout_losses(self.model, self.depth_vlm.vlm, loader, self.accelerator)
             found |= {f"{name}_{key}": value for key, value in losses.items()}
-        self.log(found)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with self.meter.resting():
+            super()._save_checkpoint(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
