@@ -15,14 +15,16 @@ def bench(
     name: Annotated[
         str, typer.Argument(help="answer, build, controls, dpe, official, pairs, pretrain, render, startup or train.")
     ],
-    questions: Annotated[int | None, typer.Option(min=1, help="answer: questions of the one picture (16).")] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="answer, train: questions of the one picture (16; 16 and 28).")
+    ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,
     model: Annotated[str | None, typer.Option(help="controls: ask a model instead: 'nano', folder or id.")] = None,
     shape: Annotated[
-        str | None, typer.Option(help="answer: size of the released model: small, llava-1.5-7b, toy or none (small).")
+        str | None, typer.Option(help="answer, train: size of the model: small, llava-1.5-7b, toy ... (small).")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="answer: where the released model runs (cpu).")] = None,
+    device: Annotated[str | None, typer.Option(help="answer, train: where the model runs (cpu).")] = None,
     scenes: Annotated[int | None, typer.Option(min=1, help="build: of a build (8); pretrain: drawn (610).")] = None,
     data: Annotated[str | None, typer.Option(help="pretrain: a folder of sdvlm pairs (rooms are drawn).")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="pretrain: of each run (250).")] = None,
