@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,25 @@ from sdvlm.types import SdvlmError
 
 __all__ = ["training_arguments"]
 
-_OWN = ("output_dir", "remove_unused_columns", "label_names")
+_OWN = {
+    "output_dir": "is the run's own folder",
+    "remove_unused_columns": "is not for these data",
+    "label_names": "is not for these data",
+    "resume_from_checkpoint": "is decided by the run's folder (--resume, --no-resume)",
+    "label_smoothing_factor": "is not in our loss",
+    "train_sampling_strategy": "is not in our order of the mixture",
+    "auto_find_batch_size": "would change global_batch",
+}
+"""fields that a recipe cannot set, as the run would go wrong or leave them unheard"""
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> TrainingArguments:
     """Arguments whose accumulation makes up the global batch.
 
-    Nothing is tracked and nothing uploaded unless the recipe says so (``report_to``, ``push_to_hub``).
+    Nothing is tracked and nothing uploaded unless the recipe says so (``report_to``, ``push_to_hub``). One process
+    uses one GPU; ``torchrun`` or ``accelerate launch`` start more. DeepSpeed (``deepspeed: FILE``) is refused by
+    transformers where it is not installed, and has not been run by us.
 
     Args:
         config: of the run.
@@ -30,12 +43,16 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
         SdvlmError: an argument there is not, a global batch that does not come out even, or a value transformers
             refuses.
     """
-    given = dict(config.arguments)
+    given = {name: _as_meant(name, value) for name, value in config.arguments.items()}
     known = {field.name for field in fields(TrainingArguments) if field.init}
     for name in given:
-        if name not in known or name in _OWN:
-            raise SdvlmError(f"arguments.{name} is no field of transformers.TrainingArguments that a run can set")
-    each = int(given.get("per_device_train_batch_size", 1))
+        if name in _OWN:
+            raise SdvlmError(f"arguments.{name} {_OWN[name]}; leave it out")
+        if name not in known:
+            raise SdvlmError(f"arguments.{name} is no field of transformers.TrainingArguments")
+    each = given.setdefault("per_device_train_batch_size", 1)
+    if not isinstance(each, int) or isinstance(each, bool) or each < 1:
+        raise SdvlmError(f"arguments.per_device_train_batch_size must be an int of at least 1; got {each!r}")
     if "gradient_accumulation_steps" not in given:
         if config.global_batch % (each * world):
             raise SdvlmError(
@@ -45,7 +62,6 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
         given["gradient_accumulation_steps"] = config.global_batch // (each * world)
     values: dict[str, Any] = {
         "report_to": [],
-        "per_device_train_batch_size": each,
         "per_device_eval_batch_size": each,
         "save_strategy": "steps",
         "eval_strategy": "steps" if config.heldout else "no",
@@ -55,8 +71,18 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
         "seed": 0,
     } | given
     try:
-        return TrainingArguments(
+        made = TrainingArguments(
             output_dir=str(out / "checkpoints"), remove_unused_columns=False, label_names=["labels"], **values
         )
-    except (TypeError, ValueError) as error:
+        if made.n_gpu > 1:
+            made._n_gpu = 1  # else transformers would cut packed rows apart between GPUs (DataParallel)
+    except (ArithmeticError, AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
         raise SdvlmError(f"transformers refuses the arguments: {' '.join(str(error).split())}") from error
+    return made
+
+
+def _as_meant(name: str, value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` as text and ``no`` as false."""
+    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        return float(value)
+    return "no" if value is False and name.endswith("_strategy") else value

@@ -44,13 +44,13 @@ def packing_error(model: Any, vlm: Any, encoder: ExampleEncoder, examples: Seque
     Returns:
         None where no example has two dialogues that can be packed.
     """
+    kept, apart = encoder.unvaried(True), encoder.unvaried(False)
     for example in examples:
         two = replace(example, dialogues=example.dialogues[:2])
         losses = []
-        for pack in (True, False):
-            encoder_as = ExampleEncoder(encoder.processor, encoder.config, pack, encoder.side)
+        for encoder_as in (kept, apart):
             rows = encoder_as.rows(two)
-            if pack and (len(rows) != 1 or len(two.dialogues) < 2):
+            if encoder_as.pack and (len(rows) != 1 or len(rows[0].families) < 2):
                 break
             batch = encoder_as.stack(rows)
             batch = {name: one.to(vlm.device) if hasattr(one, "to") else one for name, one in batch.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from sdvlm.geometry.transform import resize
 from sdvlm.models.conversation import Conversation, Tokens
 from sdvlm.models.processor import DepthProcessor
-from sdvlm.train.config import TrainConfig
+from sdvlm.train.config import TrainConfig, VarySettings
 from sdvlm.train.example import Dialogue, Example
-from sdvlm.train.packing import Row, pack, plain_row, stack_rows
+from sdvlm.train.packing import IGNORED, Row, pack, plain_row, stack_rows
 from sdvlm.types import Camera, DepthMap, SdvlmError
 
 __all__ = ["EncodedRow", "ExampleEncoder"]
@@ -68,12 +68,15 @@ class ExampleEncoder:
         self.always_vision = always_vision
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """A batch of all the rows of some examples (``stack``)."""
-        rows = [row for example in examples for row in self.rows(example)]
-        if not rows:
-            told = ", ".join(example.key for example in examples)
-            raise SdvlmError(f"every dialogue of a batch is longer than max_tokens {self.config.max_tokens}: {told}")
-        return self.stack(rows)
+        """A batch of all the rows of some examples (``stack``); where none is left, a blank one nothing is learned of."""
+        return self.stack([row for example in examples for row in self.rows(example)] or [self._blank()])
+
+    def unvaried(self, pack: bool | None = None) -> ExampleEncoder:
+        """One that shows pictures as they are, for evaluation and comparisons; packing as here unless given."""
+        config = replace(self.config, vary=VarySettings())
+        return ExampleEncoder(
+            self.processor, config, self.pack if pack is None else pack, self.side, self.always_vision
+        )
 
     def rows(self, example: Example) -> list[EncodedRow]:
         """The rows of an example; dialogues beyond ``max_tokens`` are told and left out, or end the run.
@@ -81,13 +84,7 @@ class ExampleEncoder:
         Raises:
             SdvlmError: a picture cannot be processed, or a dialogue is too long and the config says ``stop``.
         """
-        pictures = [self._smaller(Image.fromarray(image)) for image in example.images]
-        depth, cameras = self._resized(example, pictures)
-        prompts = [self.processor.prompts.training(_conversation(one, len(pictures))) for one in example.dialogues]
-        takes_depth = self.processor.fusion is not None
-        inputs, tokens = self.processor.encode_alike(
-            prompts, pictures, depth if takes_depth else None, cameras, labels=True, always_depth=True
-        )
+        inputs, tokens = self._encoded(example)
         kept = self._fitting(example, tokens)
         if not kept:
             return []
@@ -98,11 +95,22 @@ class ExampleEncoder:
             if self.pack
             else [plain_row(one, index) for index, one in enumerate(chosen)]
         )
+        families = [example.dialogues[index].family for index in kept]
+        return [EncodedRow(row, inputs, tuple(families[one] for one in row.dialogues), example.key) for row in rows]
+
+    def _encoded(self, example: Example) -> tuple[dict[str, Tensor], list[Tokens]]:
+        """Pictures and depth as the model takes them, and the tokens of each dialogue."""
+        pictures = [self._smaller(Image.fromarray(image)) for image in example.images]
+        depth, cameras = self._resized(example, pictures)
+        prompts = [self.processor.prompts.training(_conversation(one, len(pictures))) for one in example.dialogues]
+        takes_depth = self.processor.fusion is not None
+        inputs, tokens = self.processor.encode_alike(
+            prompts, pictures, depth if takes_depth else None, cameras, labels=True, always_depth=True
+        )
         seen = {name: value for name, value in inputs.items() if name not in _TEXT}
         if "mm_token_type_ids" in inputs:
             seen["mm_token_type_ids"] = inputs["mm_token_type_ids"]
-        families = [example.dialogues[index].family for index in kept]
-        return [EncodedRow(row, seen, tuple(families[one] for one in row.dialogues), example.key) for row in rows]
+        return seen, list(tokens)
 
     def stack(self, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         """A batch: text padded to one length, pictures one after another; a dialogue's family for each."""
@@ -181,9 +189,9 @@ class ExampleEncoder:
             (DepthMap(np.ones((side, side), np.float32)) if self.processor.fusion is not None else None,),
             (Camera.from_fov(side, side, 60.0),),
         )
-        (made,) = self.rows(blank)
-        nothing = Row(made.row.ids, (-100,) * len(made.row.ids), made.row.segments, ())
-        return EncodedRow(nothing, made.inputs, (), made.key)
+        inputs, (tokens,) = self._encoded(blank)
+        length = len(tokens.ids)
+        return EncodedRow(Row(tokens.ids, (IGNORED,) * length, (0,) * length, ()), inputs, (), blank.key)
 
 
 def _conversation(dialogue: Dialogue, pictures: int) -> Conversation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from sdvlm.data.schema import QuestionType
 from sdvlm.train.example import GENERAL, Example
 from sdvlm.train.forward import answer_losses
 
-__all__ = ["Held", "heldout_losses"]
+__all__ = ["Held", "heldout_losses", "share_of"]
 
 FAMILIES = (*(family.value for family in QuestionType), GENERAL)
 
@@ -38,9 +39,28 @@ class Held(Dataset[Example]):
         return example if self.depth else replace(example, depth=())
 
 
+def share_of(examples: int, size: int, process: int = 0, processes: int = 1) -> tuple[list[list[int]], int]:
+    """The batches of one process: every example once over all processes, as many batches in each.
+
+    Args:
+        examples: how many there are.
+        size: of a batch, at most.
+        process: which.
+        processes: of them.
+
+    Returns:
+        indices of each batch, and how many of the batches count; one behind them repeats an example that another
+        process has, so that all go through the model together.
+    """
+    mine = list(range(process, examples, processes))
+    batches = [mine[start : start + size] for start in range(0, len(mine), size)]
+    wanted = -(-(-(-examples // processes)) // size)
+    return batches + [[0]] * (wanted - len(batches)), len(batches)
+
+
 @torch.no_grad()
 def heldout_losses(
-    model: Any, vlm: Any, batches: Iterable[Mapping[str, Any]], accelerator: Any = None
+    model: Any, vlm: Any, batches: Iterable[Mapping[str, Any]], accelerator: Any = None, counted: int | None = None
 ) -> dict[str, float]:
     """Mean loss of the learned tokens: ``loss`` over all, ``loss_FAMILY`` of each family there is.
 
@@ -49,14 +69,17 @@ def heldout_losses(
         vlm: inside it.
         batches: of ``ExampleEncoder``.
         accelerator: of a distributed run: the figures are then over all processes.
+        counted: batches behind so many go through the model and are not counted; None: all count.
     """
     was_training = model.training
     model.eval()
     totals = torch.zeros(len(FAMILIES), 2, dtype=torch.float64)
     try:
-        for batch in batches:
+        for number, batch in zip(count(), batches, strict=False):
             batch = {name: one.to(vlm.device) if isinstance(one, Tensor) else one for name, one in batch.items()}
             losses, where = answer_losses(model, vlm, batch)
+            if counted is not None and number >= counted:
+                continue
             family = torch.tensor(_families(batch, where.cpu()), dtype=torch.long)
             totals[:, 0].index_add_(0, family, losses.double().cpu())
             totals[:, 1].index_add_(0, family, torch.ones(len(family), dtype=torch.float64))

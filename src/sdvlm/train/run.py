@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PrinterCallback
+from transformers import PrinterCallback, ProgressCallback
 
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.depth.cache import default_cache_folder
@@ -101,7 +101,8 @@ def _trainer(setup: Setup, meter: Meter, out: Path, say: Say) -> DepthTrainer:
         meter,
         callbacks=callbacks,
     )
-    trainer.remove_callback(PrinterCallback)
+    for printing in (PrinterCallback, ProgressCallback):  # to stdout, which is for results
+        trainer.remove_callback(printing)
     return trainer
 
 
@@ -140,7 +141,11 @@ def _claim(out: Path, config: TrainConfig) -> None:
     if path.is_file():
         kept = config_from(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
         if kept != config:
-            raise SdvlmError(f"{out} holds a run with other settings ({RECIPE}); give another folder or those settings")
+            other = [one.name for one in fields(config) if getattr(kept, one.name) != getattr(config, one.name)]
+            raise SdvlmError(
+                f"{out} holds a run with other settings ({', '.join(other)} in {RECIPE}); "
+                "give another folder or those settings"
+            )
         return
     if any(out.glob("checkpoints/*")):
         raise SdvlmError(f"{out} holds checkpoints but no {RECIPE} that says of what; give another folder")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments, set_seed
+from transformers.trainer_utils import IntervalStrategy
 
 from sdvlm.depth.cache import default_cache_folder
 from sdvlm.models.processor import DepthProcessor
@@ -99,9 +100,23 @@ def set_up(config: TrainConfig, out: Path, say: Say, cache: Path | None = None) 
         say(f"rows are not packed: {unpacked}")
         encoder.pack, config = False, replace(config, pack=False)
     for store in stores:
-        check_batch(encoder([store[0]]), processor)
+        check_batch(_first_batch(store, encoder), processor)
     train, heldout = Mixture.split_heldout(stores, config, int(args.seed))
+    if heldout is None:
+        args.eval_strategy = IntervalStrategy.NO
     return Setup(config, model, processor, base, groups, train, heldout, stores, encoder, args, unpacked)
+
+
+def _first_batch(store: ExampleStore, encoder: ExampleEncoder) -> dict[str, Any]:
+    """Of the first example that is not left out."""
+    for index in range(min(_LOOKED_AT, len(store))):
+        rows = encoder.rows(store[index])
+        if rows:
+            return encoder.stack(rows)
+    raise SdvlmError(
+        f"{store.name}: every dialogue of the first examples is longer than max_tokens {encoder.config.max_tokens}; "
+        "raise max_tokens or lower max_pixels"
+    )
 
 
 def _why_plain(config: TrainConfig, model: DepthVLM, encoder: ExampleEncoder, stores: list[ExampleStore]) -> str | None:

@@ -20,7 +20,7 @@ from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.config import LearningRates, TrainConfig
 from sdvlm.types import SdvlmError
 
-__all__ = ["Group", "group_of", "optimizer_groups", "prepare_groups", "projector_path", "trained_groups"]
+__all__ = ["GROUPS", "Group", "group_of", "optimizer_groups", "prepare_groups", "projector_path", "trained_groups"]
 
 GROUPS = tuple(one.name for one in fields(LearningRates))
 """language_model, projector, fusion, vision_tower"""

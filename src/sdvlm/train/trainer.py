@@ -16,10 +16,11 @@ from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.config import TrainConfig
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.forward import answer_losses
-from sdvlm.train.heldout import Held, heldout_losses
+from sdvlm.train.heldout import Held, heldout_losses, share_of
 from sdvlm.train.summary import Meter
 from sdvlm.train.trainable import optimizer_groups, trained_groups
 from sdvlm.train.watch import GradientWatch
+from sdvlm.types import SdvlmError
 
 __all__ = ["DepthTrainer", "last_checkpoint"]
 
@@ -73,15 +74,20 @@ class DepthTrainer(Trainer):
         self.meter.count(inputs)
         losses, _ = answer_losses(model, self.depth_vlm.vlm, inputs)
         items = losses.numel() if num_items_in_batch is None else num_items_in_batch
-        loss = losses.sum() / items
+        loss = losses.sum() / max(int(items), 1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        """One; after the first that can reach it, every group must have had a gradient."""
+        """One; after the first that can reach it, every group must have had a gradient.
+
+        DeepSpeed has used the gradients up by then, and the first FSDP has them in pieces that no weight holds: there
+        nothing is looked at.
+        """
         loss: Tensor = super().training_step(model, inputs, *args, **kwargs)
-        if not self._watch.finished:
+        whole = not self.is_deepspeed_enabled and self._fsdp_version() != 1
+        if whole and self.accelerator.sync_gradients and not self._watch.finished:
             self._watch.check(trained_groups(self.depth_vlm, self.run_config.lr), inputs)
         return loss
 
@@ -110,18 +116,32 @@ class DepthTrainer(Trainer):
 
     def _heldout_losses(self) -> dict[str, float]:
         found: dict[str, float] = {}
+        encoder = self.encoder.unvaried()
+        processes = self.accelerator.num_processes
+        batches, counted = share_of(
+            len(self.heldout), self.args.per_device_eval_batch_size, self.accelerator.process_index, processes
+        )
         arms = (("eval", Held(self.heldout, True)), ("eval_without_depth", Held(self.heldout, False)))
         for name, held in arms:
-            loader = self.accelerator.prepare(
-                DataLoader(held, self.args.per_device_eval_batch_size, collate_fn=self.encoder)
+            loader = DataLoader(
+                held, batch_sampler=batches, collate_fn=encoder, num_workers=self.args.dataloader_num_workers
             )
-            losses = heldout_losses(self.model, self.depth_vlm.vlm, loader, self.accelerator)
+            losses = heldout_losses(self.model, self.depth_vlm.vlm, loader, self.accelerator, counted)
             found |= {f"{name}_{key}": value for key, value in losses.items()}
         return found
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        with self.meter.resting():
-            super()._save_checkpoint(*args, **kwargs)
+        folder = Path(str(self.args.output_dir))
+        try:
+            with self.meter.resting():
+                super()._save_checkpoint(*args, **kwargs)
+        except (OSError, RuntimeError, SdvlmError) as error:  # a full disk is a RuntimeError of torch.save
+            last = last_checkpoint(folder)
+            kept = "there is no earlier one" if last is None else f"{last.name} is whole, and the run goes on from it"
+            said = " ".join(str(error).split())[:200]
+            raise SdvlmError(
+                f"cannot save checkpoint-{self.state.global_step} in {folder}: {said}; {kept}; make room on the disk"
+            ) from error
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
@@ -132,6 +152,17 @@ class DepthTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             self._read(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            self._read(Path(str(self.state.best_model_checkpoint)))
+
+    def _fsdp_version(self) -> int | None:
+        """None: not of FSDP."""
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        return None if plugin is None else int(getattr(plugin, "fsdp_version", 1))
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.train.packing import IGNORED
-from sdvlm.train.trainable import Group
+from sdvlm.train.trainable import GROUPS, Group
 from sdvlm.types import SdvlmError
 
 __all__ = ["GradientWatch", "check_gradients", "out_of_reach", "without_gradient"]
@@ -83,7 +83,9 @@ def check_gradients(groups: Sequence[Group], batch: Mapping[str, Any] | None = N
 
 
 def out_of_reach(batch: Mapping[str, Any], image_token_id: int | None = None) -> frozenset[str]:
-    """Names of groups that no gradient of a batch reaches, by what it lacks: pictures, known depth."""
+    """Names of groups that no gradient of a batch reaches, by what it lacks: answers, pictures, known depth."""
+    if not bool((batch["labels"] != IGNORED).any()):
+        return frozenset(GROUPS)
     seen = any(batch.get(name) is not None for name in ("pixel_values", "mm_encoder_outputs"))
     if seen and image_token_id is not None:
         taught = (batch["labels"] != IGNORED).any(dim=1)
