@@ -20,12 +20,12 @@ MODULES = {
 }
 LAYERS = (
     {"types"},
-    {"geometry", "extras"},
+    {"geometry", "extras", "machine"},
     {"depth", "fusion", "engine"},
     {"models", "endpoint"},
     {"scenes", "data", "pairs", "pretrain", "train", "eval", "serve", "nano", "ablation"}
     | {"viz", "page", "inspect", "answering", "demo", "bench"},
-    {"cli"},
+    {"cli", "__main__"},
 )
 """Imports point down: a room may import its own layer and those before it. The last but one is an order of its own:"""
 WITHIN = ("scenes", "data", "pairs", "pretrain", "train", "eval", "nano", "ablation", "answering", "inspect", "demo")

@@ -13,9 +13,10 @@ from sdvlm.bench import build, build_peer, build_spans
 from sdvlm.bench.build import bench_build, measure_build
 from sdvlm.bench.build_source import Copies, write_bench_rooms
 from sdvlm.bench.build_spans import STAGES, Spans, timed_stages
-from sdvlm.bench.document import document, peak_memory_mb
+from sdvlm.bench.document import document
 from sdvlm.data.build_config import BuildConfig
 from sdvlm.engine import EngineConfig, run_jobs
+from sdvlm.machine import peak_memory_mb
 from sdvlm.types import SdvlmError
 
 SIZE = (320, 240)

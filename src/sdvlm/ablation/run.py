@@ -18,6 +18,7 @@ from sdvlm.ablation.summary import summary
 from sdvlm.ablation.table import markdown
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.engine import EngineConfig, run_jobs
+from sdvlm.machine import hardware, now, versions
 from sdvlm.types import SdvlmError
 
 __all__ = ["AblationResult", "ablate"]
@@ -52,6 +53,7 @@ def ablate(
     model: Path | None = None,
     engine: EngineConfig | None = None,
     cost_turns: int = COST_TURNS,
+    command: str | None = None,
     progress: Progress | None = None,
 ) -> AblationResult:
     """Run what is not there yet, and write ``ablation.json`` and the table anew.
@@ -66,6 +68,7 @@ def ablate(
         model: folder of a model of the nano kind to start from; None: the shipped one.
         engine: where cells are run; by default in this process, one after another.
         cost_turns: timed steps of every cell; 0: the cost is not measured.
+        command: what was typed, kept beside the figures.
         progress: is told of every stage.
 
     Raises:
@@ -98,7 +101,8 @@ def ablate(
     materials = open_materials(out, config, model)
     cost = _cost(out, config, materials, cells, encoders, cost_turns, say)
     estimator = read_json(out / "estimator.json") or {}
-    document = summary(config, cells, results, materials, cost) | {"estimator": estimator}
+    made = {"command": command, "date": now(), "hardware": hardware(), "versions": versions()}
+    document = {"made": made, **summary(config, cells, results, materials, cost), "estimator": estimator}
     write_json(out / "ablation.json", document)
     with atomic_file(out / "ablation.md") as stream:
         stream.write(markdown(document).encode())

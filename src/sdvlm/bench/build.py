@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from sdvlm.bench.build_source import Copies, write_bench_rooms
 from sdvlm.bench.build_spans import STAGES, timed_stages
-from sdvlm.bench.document import peak_memory_mb
 from sdvlm.bench.timing import Timing, alternate, ratio
 from sdvlm.data.build import BuildResult, build
 from sdvlm.data.build_config import BuildConfig
 from sdvlm.data.manifest import Manifest
 from sdvlm.engine import EngineConfig, run_jobs
 from sdvlm.extras import is_installed, require
+from sdvlm.machine import peak_memory_mb
 from sdvlm.scenes.reader import SceneReader
 from sdvlm.types import SdvlmError
 

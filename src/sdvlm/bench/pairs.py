@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdvlm.bench.document import peak_memory_mb
 from sdvlm.bench.timing import Timing, alternate, ratio
 from sdvlm.depth.estimator import DepthEstimate, DepthEstimator, load_estimator
 from sdvlm.depth.frame import load_image
 from sdvlm.engine import EngineConfig, run_jobs
+from sdvlm.machine import peak_memory_mb
 from sdvlm.pairs.build import build_pairs
 from sdvlm.pairs.config import PairsConfig
 from sdvlm.pairs.dataset import PairDataset

@@ -69,6 +69,7 @@ def ablate(
         model=None if model == "nano" else Path(model),
         engine=EngineConfig("local") if workers == 1 else EngineConfig("processes", workers),
         cost_turns=cost_turns,
+        command=_command(names, given, {10: encoder_10, 100: encoder_100}, model, workers),
         progress=progress,
     )
     if chart:
@@ -80,6 +81,17 @@ def ablate(
         typer.echo(f"{name} failed: {reason}", err=True)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _command(
+    names: list[str], given: dict[str, str], encoders: dict[int, Path | None], model: str, workers: int
+) -> str:
+    """What was asked for, without this machine's paths."""
+    words = ["sdvlm ablate OUT", *(f"--set {name}={value}" for name, value in given.items())]
+    words += [f"--only {','.join(names)}"] if names else []
+    words += [f"--encoder-{share} ENCODER_{share}" for share, folder in encoders.items() if folder is not None]
+    words += ["--model MODEL"] if model != "nano" else []
+    return " ".join([*words, f"--workers {workers}"])
 
 
 def _document(result: AblationResult) -> dict[str, Any]:

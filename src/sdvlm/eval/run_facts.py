@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import sdvlm
-from sdvlm.bench.document import hardware
+from sdvlm.machine import hardware
 
 __all__ = ["code_commit", "model_facts", "now", "software", "weights_digest"]
 

@@ -6,20 +6,18 @@ evaluation and saving begin; without those in between where the trainer says so 
 
 from __future__ import annotations
 
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 from torch import distributed
 
-from sdvlm.bench.document import hardware, peak_memory_mb
 from sdvlm.fusion.towers import find_tower
+from sdvlm.machine import hardware, peak_memory_mb, versions
 from sdvlm.train.batch_facts import BatchFacts, batch_facts
 from sdvlm.train.flops import peak_flops, step_flops
 from sdvlm.train.run_summary import SUMMARY, RunSummary, read_summary, write_summary
@@ -124,7 +122,7 @@ class Meter:
             parameters=sum(one.numel() for one in self.model.parameters()),
             trained_parameters=sum(one.numel() for group in self.groups for one in group.parameters),
             processes=distributed.get_world_size() if _together() else 1,
-            versions=_versions(),
+            versions=versions(_PACKAGES),
             hardware=machine,
         )
         return summary.to_dict()
@@ -194,13 +192,3 @@ def _largest_over_processes(value: float) -> float:
 
 def _meeting_place() -> str:
     return "cuda" if "nccl" in str(distributed.get_backend()) else "cpu"
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
