@@ -66,7 +66,7 @@ def fusion_costs(vlm_config: PreTrainedConfig, image_processor: Any, size: tuple
     """
     grid = TokenGrid(vlm_config, image_processor)
     tokens = len(grid.boxes(size))
-    patches = len(grid.family.cells(vlm_config, grid.transform(size).target_size))
+    patches = grid.patches(size)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(vlm_config)
     host: Any = model.base_model

@@ -1,36 +1,32 @@
 """A token is a box: which pixels of the original picture each image token looks at.
 
-The cells a tower cuts are sent through the model's own code as numbers: the module that puts them out emits each
-cell's box in place of features, blocks pass their input on, the merging module takes the union of a run, and what
-comes out of ``get_image_features`` are the tokens' boxes in processed pixels, in the order the language model sees
-them (``fusion-methods`` 1.2). The image processor's resize, pad and crop is then inverted.
+The boxes of the cells a tower cuts, in pixels of the original picture (resize, pad, crop and tiles undone), are sent
+through the model's own code as numbers: the module that puts the cells out emits their boxes in place of features, a
+merging module takes the union of a run, and what comes out of ``get_image_features`` are the tokens' boxes in the order
+the language model sees them, whatever was reordered, stitched or cut off on the way (``fusion-methods`` 1.2).
+Separator tokens come out as NaN.
 
-The probe runs on a skeleton built from the config alone (no weights are computed, none are needed), so that a grid can
-live in a data-loader worker far from the model: it pickles as its config and image processor.
+The probe runs on a skeleton (``models.skeleton``) built from the config alone, so that a grid can live in a data-loader
+worker far from the model: it pickles as its config and image processor.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, PreTrainedConfig
-from transformers.initialization import no_init_weights
-from transformers.modeling_layers import GradientCheckpointingLayer
+from torch import nn
+from transformers import PreTrainedConfig
 
 from sdvlm.geometry.transform import ImageTransform
-from sdvlm.models.families import Family, family_of
+from sdvlm.models.families import Family, Views, family_of
+from sdvlm.models.families.family import Boxes, Size
+from sdvlm.models.skeleton import build_skeleton, probe
 from sdvlm.types import SdvlmError
 
-__all__ = ["TokenGrid", "token_boxes"]
+__all__ = ["TokenGrid", "build_skeleton", "token_boxes"]
 
-Boxes = NDArray[np.float64]
-Size = tuple[int, int]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 _KEPT = 512  # sizes whose boxes are kept: 576 boxes are 18 KB
@@ -62,9 +58,28 @@ class TokenGrid:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    def views(self, image_size: Size) -> Views:
+        """What the tower sees of a picture of ``image_size`` (width, height)."""
+        return self.family.views(self.config, self.image_processor, image_size)
+
     def transform(self, image_size: Size) -> ImageTransform:
-        """From the pixels of a picture of ``image_size`` (width, height) to the pixels the tower sees."""
-        return self.family.replay(self.image_processor, image_size)
+        """From the pixels of a picture of ``image_size`` (width, height) to the pixels the tower sees.
+
+        Raises:
+            SdvlmError: it sees the picture as several views.
+        """
+        views = self.views(image_size).transforms
+        if len(views) > 1:
+            raise SdvlmError(
+                f"'{self.config.model_type}' sees a {image_size[0]}x{image_size[1]} picture as {len(views)} views, so "
+                "there is no one depth picture for its tower; choose a fusion that adds to the image tokens"
+            )
+        return views[0]
+
+    def patches(self, image_size: Size) -> int:
+        """Patches the tower cuts a picture of ``image_size`` into, all views together."""
+        side = self.family.patch(self.config)
+        return sum((width // side) * (height // side) for width, height in self.views(image_size).sizes)
 
     def boxes(self, image_size: Size) -> Boxes:
         """Boxes of the tokens of one picture, in the order of its image tokens.
@@ -77,19 +92,28 @@ class TokenGrid:
             that look nowhere. A box that lies partly in padding keeps its full extent, so it may exceed the picture.
         """
         if image_size not in self._boxes:
-            steps = self.transform(image_size)
-            boxes = steps.boxes_to_source(self.layout(steps.target_size))
+            views = self.views(image_size)
+            if len(views.transforms) == 1 and not views.extra:  # many sizes share one processed size
+                (steps,) = views.transforms
+                boxes = steps.boxes_to_source(self.layout(steps.target_size))
+            else:
+                boxes = self._probed(views)
             boxes.setflags(write=False)
             _keep(self._boxes, image_size, boxes, _KEPT)
         return self._boxes[image_size]
 
     def layout(self, processed_size: Size) -> Boxes:
-        """(N, 4) boxes of the tokens in processed pixels, for a processed (width, height)."""
+        """(N, 4) boxes of the tokens of one view in its own pixels, for its (width, height)."""
         if processed_size not in self._layouts:
-            if self._skeleton is None:
-                self._skeleton = build_skeleton(self.config)
-            _keep(self._layouts, processed_size, probe(self._skeleton, self.family, processed_size), _KEPT)
+            views = Views((ImageTransform(processed_size, processed_size),))
+            _keep(self._layouts, processed_size, self._probed(views), _KEPT)
         return self._layouts[processed_size]
+
+    def _probed(self, views: Views) -> Boxes:
+        if self._skeleton is None:
+            self._skeleton = build_skeleton(self.config, self.family)
+        cells = [one.boxes_to_source(self.family.cells(self.config, one.target_size)) for one in views.transforms]
+        return probe(self._skeleton, self.family, self.family.inputs(self.config, views), cells)
 
 
 def token_boxes(model: Any, processor: Any, image_size: Size) -> Boxes:
@@ -110,67 +134,6 @@ def token_boxes(model: Any, processor: Any, image_size: Size) -> Boxes:
     if key not in _GRIDS:
         _keep(_GRIDS, key, TokenGrid(config, image_processor), _KEPT_GRIDS)
     return _GRIDS[key].boxes(image_size)
-
-
-def build_skeleton(config: PreTrainedConfig) -> nn.Module:
-    """The model of ``config`` without its head, with a stub of a language model; its weights are never set.
-
-    Blocks of the tower hand on their input: the probe follows where things go, not what becomes of them.
-    """
-    config = copy.deepcopy(config)
-    text = config.get_text_config()
-    small = {"num_hidden_layers": 1, "vocab_size": 8, "intermediate_size": 8, "pad_token_id": None, "layer_types": None}
-    for name, value in small.items():
-        if hasattr(text, name):
-            setattr(text, name, value if name != "layer_types" else (text.layer_types or [None])[:1])
-    with torch.random.fork_rng(devices=[]), no_init_weights():  # training's randomness must not depend on the probe
-        model: nn.Module = AutoModelForImageTextToText.from_config(config, dtype=torch.float32).base_model
-    for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
-            module.forward = _hand_on
-    return model.eval()
-
-
-def _hand_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return hidden_states
-
-
-@torch.no_grad()
-def probe(skeleton: nn.Module, family: Family, processed_size: Size) -> Boxes:
-    """Send the cells of one picture through a skeleton: (N, 4) boxes in processed pixels, NaN for non-spatial tokens.
-
-    Raises:
-        SdvlmError: more cells went in than the tower puts out, or tokens did not come out one row each.
-    """
-    config = skeleton.config
-    assert isinstance(config, PreTrainedConfig)
-    cells = torch.from_numpy(family.cells(config, processed_size))
-
-    def emit(features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return cells
-
-    def emit_per_picture(features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        extra = features.shape[1] - len(cells)  # rows before the cells: class token, registers
-        if extra < 0:
-            raise SdvlmError(f"the tower puts out {features.shape[1]} rows for {len(cells)} cells of {processed_size}")
-        return torch.cat([cells.new_full((extra, 4), torch.nan), cells])[None]
-
-    def unite(rows: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        runs = rows.reshape(-1, family.merged(config), 4)
-        return torch.cat([runs[..., :2].amin(dim=1), runs[..., 2:].amax(dim=1)], dim=-1)
-
-    inputs = family.inputs(config, processed_size)
-    batched = inputs["pixel_values"].ndim > 2
-    skeleton.get_submodule(family.source).forward = emit_per_picture if batched else emit
-    if family.merge is not None:
-        skeleton.get_submodule(family.merge).forward = unite
-    features = skeleton.get_image_features(**inputs, return_dict=True)  # type: ignore[operator]
-    tokens = torch.cat([row.reshape(-1, row.shape[-1]) for row in features.pooler_output])
-    if tokens.shape[-1] != 4:
-        raise SdvlmError(
-            f"the probe of {type(skeleton).__name__} lost the cells on the way: {tuple(tokens.shape)} came out"
-        )
-    return np.asarray(tokens.double().numpy())
 
 
 def _keep(cache: OrderedDict[Key, Value], key: Key, value: Value, limit: int) -> None:

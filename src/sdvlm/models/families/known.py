@@ -1,0 +1,39 @@
+"""The families there are, by ``model_type`` of their configs, and how to add one."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedConfig
+
+from sdvlm.models.families.dense import DENSE
+from sdvlm.models.families.family import Family
+from sdvlm.models.families.packed import PACKED
+from sdvlm.types import SdvlmError
+
+__all__ = ["FAMILIES", "family_of", "register_family"]
+
+FAMILIES: dict[str, Family] = {**DENSE, **PACKED}
+"""by ``model_type`` of the config"""
+
+
+def family_of(config: PreTrainedConfig) -> Family:
+    """The facts about a model's family.
+
+    Raises:
+        SdvlmError: the family is not known yet.
+    """
+    if config.model_type not in FAMILIES:
+        raise SdvlmError(
+            f"where the image tokens of '{config.model_type}' look is not known (known: {', '.join(sorted(FAMILIES))}); "
+            "state its views, cells and source with sdvlm.models.families.register_family (docs/families.md)"
+        )
+    return FAMILIES[config.model_type]
+
+
+def register_family(model_type: str, family: Family) -> None:
+    """Make a family known, in this process. A known one is replaced.
+
+    Args:
+        model_type: of the configs of its models.
+        family: its facts; ``docs/families.md`` says how to find and prove them.
+    """
+    FAMILIES[model_type] = family

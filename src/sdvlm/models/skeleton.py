@@ -1,0 +1,119 @@
+"""A model without weights that shows where things go: numbers sent through its own code come out in their places.
+
+Blocks of the tower hand on their input and matrices give zeros of the right shape: the probe follows where cells go,
+not what becomes of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, PreTrainedConfig
+from transformers.initialization import no_init_weights
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from sdvlm.models.families import Family, family_of
+from sdvlm.models.families.family import Boxes
+from sdvlm.types import SdvlmError
+
+__all__ = ["build_skeleton", "probe"]
+
+_BOX = 4
+_SMALL = {"num_hidden_layers": 1, "vocab_size": 8, "intermediate_size": 8, "pad_token_id": None}
+"""of the language model, which is never run"""
+
+
+def build_skeleton(config: PreTrainedConfig, family: Family | None = None) -> nn.Module:
+    """The model of ``config`` without its head, with a stub of a language model; its weights are never set.
+
+    Raises:
+        SdvlmError: the family is not known.
+    """
+    family = family or family_of(config)
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    for name, value in _SMALL.items():
+        if hasattr(text, name):
+            setattr(text, name, value)
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:1]
+    with torch.random.fork_rng(devices=[]), no_init_weights():  # training's randomness must not depend on the probe
+        model: Any = AutoModelForImageTextToText.from_config(config, dtype=torch.float32).base_model
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.forward = _hand_on
+        elif isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+            module.forward = _zeros_of(module)
+    model.config.get_text_config().hidden_size = _BOX  # what some reshape their tokens to
+    for path in family.nowhere:
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, nn.Parameter(torch.full((_BOX,), torch.nan)))
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _hand_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return hidden_states
+
+
+def _zeros_of(module: Any) -> Callable[[Tensor], Tensor]:
+    """A forward pass that only tells the shape."""
+
+    def matrix(rows: Tensor) -> Tensor:
+        return rows.new_zeros(*rows.shape[:-1], module.out_features)
+
+    def convolution(planes: Tensor) -> Tensor:
+        shape = module._conv_forward(planes.to("meta"), module.weight.to("meta"), None).shape
+        return planes.new_zeros(shape)
+
+    return matrix if isinstance(module, nn.Linear) else convolution
+
+
+@torch.no_grad()
+def probe(skeleton: nn.Module, family: Family, inputs: dict[str, Tensor], cells: Sequence[Boxes]) -> Boxes:
+    """Send the cells of one picture through a skeleton: (N, 4) boxes of its tokens, NaN for those that look nowhere.
+
+    Args:
+        skeleton: of :func:`build_skeleton`.
+        family: its facts.
+        inputs: blank ones of ``get_image_features`` for the picture.
+        cells: (n, 4) boxes of the cells of each view, in the frame the tokens' boxes are wanted in.
+
+    Raises:
+        SdvlmError: more cells went in than the tower puts out, or tokens did not come out one row each.
+    """
+    config: Any = skeleton.config
+    views = [torch.from_numpy(np.ascontiguousarray(one)) for one in cells]
+    merged = family.merged(config)
+
+    def emit(features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if family.rows == "flat":
+            return torch.cat(views)
+        if family.rows == "calls":
+            return views[next(called)][None]
+        count = len(views[0])
+        extra = features.shape[1] - count if family.merge is None and merged == 1 else 0  # class token, registers
+        if extra < 0:
+            raise SdvlmError(f"the tower puts out {features.shape[1]} rows for the {count} cells of a view")
+        nowhere = views[0].new_full((extra, _BOX), torch.nan)
+        return torch.stack([torch.cat([nowhere, one]) for one in views])
+
+    def unite(rows: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        runs = rows.reshape(-1, merged, _BOX)
+        return torch.cat([runs[..., :2].amin(dim=1), runs[..., 2:].amax(dim=1)], dim=-1)
+
+    called = iter(range(len(views)))
+    skeleton.get_submodule(family.source).forward = emit
+    if family.merge is not None:
+        skeleton.get_submodule(family.merge).forward = unite
+    features = skeleton.get_image_features(**inputs, return_dict=True)  # type: ignore[operator]
+    tokens = torch.cat([row.reshape(-1, row.shape[-1]) for row in features[family.tokens]])
+    if tokens.shape[-1] != _BOX:
+        raise SdvlmError(
+            f"the probe of {type(skeleton).__name__} lost the cells on the way: {tuple(tokens.shape)} came out"
+        )
+    return np.asarray(tokens.double().numpy())
