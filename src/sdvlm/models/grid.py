@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, TypeVar
 
-import numpy as np
 from torch import nn
 from transformers import PreTrainedConfig
 
@@ -78,8 +77,8 @@ class TokenGrid:
 
     def patches(self, image_size: Size) -> int:
         """Patches the tower cuts a picture of ``image_size`` into, all views together."""
-        side = self.family.patch(self.config)
-        return sum((width // side) * (height // side) for width, height in self.views(image_size).sizes)
+        each = self.family.merged(self.config) if self.family.merge is None else 1
+        return each * sum(len(self.family.cells(self.config, size)) for size in self.views(image_size).sizes)
 
     def boxes(self, image_size: Size) -> Boxes:
         """Boxes of the tokens of one picture, in the order of its image tokens.

@@ -74,8 +74,6 @@ class Family:
     """field of the output of ``get_image_features`` that reaches the language model"""
     per_picture: bool = True
     """whether that field holds one entry a picture; False: one a view, or one a prompt"""
-    patch: Callable[[PreTrainedConfig], int] = lambda config: int(config.vision_config.patch_size)
-    """side of a patch of the tower, pixels of a view"""
 
     @property
     def between(self) -> str:

@@ -22,8 +22,9 @@ def family_of(config: PreTrainedConfig) -> Family:
         SdvlmError: the family is not known yet.
     """
     if config.model_type not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
         raise SdvlmError(
-            f"where the image tokens of '{config.model_type}' look is not known (known: {', '.join(sorted(FAMILIES))}); "
+            f"where the image tokens of '{config.model_type}' look is not known (known: {known}); "
             "state its views, cells and source with sdvlm.models.families.register_family (docs/families.md)"
         )
     return FAMILIES[config.model_type]

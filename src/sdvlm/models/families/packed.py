@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import PreTrainedConfig
+from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as glm_resize
 
+from sdvlm.geometry import transform
 from sdvlm.geometry.replay import replay_smart_resize
+from sdvlm.geometry.transform import ImageTransform
 from sdvlm.models.families.family import Boxes, Family, Size, Views, cut, one_view
+from sdvlm.types import SdvlmError
 
 __all__ = ["PACKED"]
 
@@ -32,7 +39,26 @@ def _blank_patches(config: PreTrainedConfig, views: Views) -> dict[str, torch.Te
     }
 
 
-_WINDOWED = Family(
+def _merged_cells(config: PreTrainedConfig, size: Size) -> Boxes:
+    """Merge blocks row by row."""
+    vision = config.vision_config
+    return cut(size, vision.patch_size * vision.spatial_merge_size).reshape(-1, 4)
+
+
+def _replay_glm(processor: Any, size: Size) -> ImageTransform:
+    """As Qwen2-VL's, but the budget counts the pixels of both frames that a still picture is made into."""
+    if not processor.do_resize:
+        return ImageTransform(size, size)
+    frames, factor = processor.temporal_patch_size, processor.patch_size * processor.merge_size
+    low, high = processor.size["shortest_edge"], processor.size["longest_edge"]
+    try:
+        height, width = glm_resize(frames, size[1], size[0], frames, factor, low, high)
+    except ValueError as error:
+        raise SdvlmError(f"the picture of {size[0]}x{size[1]} pixels does not fit this model: {error}") from error
+    return transform.resize(size, (width, height))
+
+
+_BEFORE_MERGE = Family(
     views=one_view(replay_smart_resize),
     cells=_merge_order,
     inputs=_blank_patches,
@@ -41,5 +67,13 @@ _WINDOWED = Family(
     merge="visual.merger",
     merged=lambda config: int(config.vision_config.spatial_merge_size) ** 2,
 )
-PACKED: dict[str, Family] = {"qwen2_5_vl": _WINDOWED}
+_AFTER_MERGE = replace(_BEFORE_MERGE, cells=_merged_cells, source="visual.merger", merge=None)
+"""where learned positions are added to the cells before they are merged"""
+PACKED: dict[str, Family] = {
+    "qwen2_vl": _BEFORE_MERGE,
+    "qwen2_5_vl": _BEFORE_MERGE,
+    "qwen3_vl": _AFTER_MERGE,
+    "qwen3_5": _AFTER_MERGE,
+    "glm4v": replace(_AFTER_MERGE, views=one_view(_replay_glm)),
+}
 """by ``model_type``"""

@@ -5,27 +5,81 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from transformers import AutoProcessor, ProcessorMixin, Qwen2_5_VLProcessor
+from transformers import (
+    AutoProcessor,
+    Glm4vProcessor,
+    InternVLProcessor,
+    LlavaOnevisionProcessor,
+    ProcessorMixin,
+    Qwen2_5_VLProcessor,
+    Qwen2VLProcessor,
+    Qwen3VLProcessor,
+    SmolVLMProcessor,
+)
 from transformers.utils.import_utils import is_torchvision_available
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["ImageOnlyQwenProcessor", "load_processor"]
+__all__ = ["ImageOnlyQwenProcessor", "image_only", "load_processor"]
 
 
-class ImageOnlyQwenProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor where torchvision is missing: its video half cannot be built then (transformers 5.23)."""
+class _ImageOnly:
+    """The half of a processor that needs no torchvision: its video half cannot be built then (transformers 5.23)."""
 
     @classmethod
     def get_attributes(cls) -> list[str]:
         return ["image_processor", "tokenizer"]
 
     def to_dict(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().to_dict()
-        return {**values, "processor_class": Qwen2_5_VLProcessor.__name__}
+        values: dict[str, Any] = super().to_dict()  # type: ignore[misc]
+        return {**values, "processor_class": type(self).__mro__[2].__name__}
 
 
-_WITHOUT_VIDEO = {Qwen2_5_VLProcessor.__name__: ImageOnlyQwenProcessor}
+class ImageOnlyQwenProcessor(_ImageOnly, Qwen2_5_VLProcessor):
+    """Qwen2.5-VL's."""
+
+
+class _ImageOnlyQwen2(_ImageOnly, Qwen2VLProcessor):
+    """Qwen2-VL's."""
+
+
+class _ImageOnlyQwen3(_ImageOnly, Qwen3VLProcessor):
+    """Qwen3-VL's and Qwen3.5's."""
+
+
+class _ImageOnlyGlm4v(_ImageOnly, Glm4vProcessor):
+    """GLM-4V's."""
+
+
+class _ImageOnlyOnevision(_ImageOnly, LlavaOnevisionProcessor):
+    """LLaVA-OneVision's."""
+
+
+class _ImageOnlyInternVL(_ImageOnly, InternVLProcessor):
+    """InternVL's."""
+
+
+class _ImageOnlySmolVLM(_ImageOnly, SmolVLMProcessor):
+    """SmolVLM's."""
+
+
+_WITHOUT_VIDEO: dict[str, Any] = {
+    one.__mro__[2].__name__: one
+    for one in (
+        ImageOnlyQwenProcessor,
+        _ImageOnlyQwen2,
+        _ImageOnlyQwen3,
+        _ImageOnlyGlm4v,
+        _ImageOnlyOnevision,
+        _ImageOnlyInternVL,
+        _ImageOnlySmolVLM,
+    )
+}
+
+
+def image_only(processor_class: str) -> Any:
+    """The class of a processor without its video half, by the name of the whole one."""
+    return _WITHOUT_VIDEO[processor_class]
 
 
 def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:

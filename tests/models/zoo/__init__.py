@@ -1,0 +1,7 @@
+"""One tiny random model of every family, with a real processor: what the contract of families is proven on."""
+
+from tests.models.zoo.dense import DENSE
+from tests.models.zoo.packed import PACKED
+
+ZOO = {**DENSE, **PACKED}
+"""builders by ``model_type``"""

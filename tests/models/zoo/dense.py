@@ -1,0 +1,104 @@
+"""Tiny models of families that see each picture once, at one size."""
+
+from __future__ import annotations
+
+from tests.models.conftest import tiny_llava
+from tests.models.zoo.base import SIZES_OF_TEXT, Tiny, clip, ids_of_text, llama, made, siglip, template, tokenizer_with
+from transformers import (
+    ConvNextConfig,
+    DeepseekVLConfig,
+    DeepseekVLForConditionalGeneration,
+    DeepseekVLProcessor,
+    FastVlmConfig,
+    FastVlmForConditionalGeneration,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3Processor,
+    Gemma3TextConfig,
+    GemmaConfig,
+    LlavaProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.deepseek_vl.image_processing_pil_deepseek_vl import DeepseekVLImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+SIDE, PATCH = 56, 14
+
+
+def paligemma() -> Tiny:
+    tokenizer = tokenizer_with(image_token="<image>")
+    pictures = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    pictures.image_seq_length = (SIDE // PATCH) ** 2
+    processor = PaliGemmaProcessor(pictures, tokenizer, chat_template=template("<image>"))
+    config = PaliGemmaConfig(
+        vision_config=siglip(SIDE, PATCH),
+        text_config=GemmaConfig(**SIZES_OF_TEXT, **ids_of_text(tokenizer), head_dim=8),
+        image_token_index=tokenizer.image_token_id,
+        projection_dim=32,
+    )
+    return made("paligemma", PaliGemmaForConditionalGeneration, config, processor, PATCH)
+
+
+def gemma3() -> Tiny:
+    names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
+    tokenizer = tokenizer_with(**names)
+    pictures = Gemma3ImageProcessorPil(size={"height": SIDE, "width": SIDE}, do_pan_and_scan=False)
+    processor = Gemma3Processor(
+        pictures, tokenizer, chat_template=template("<start_of_image>"), image_seq_length=(SIDE // PATCH // 2) ** 2
+    )
+    config = Gemma3Config(
+        vision_config=siglip(SIDE, PATCH),
+        text_config=Gemma3TextConfig(**SIZES_OF_TEXT, **ids_of_text(tokenizer), head_dim=8, sliding_window=64),
+        mm_tokens_per_image=(SIDE // PATCH // 2) ** 2,
+        image_token_index=tokenizer.image_token_id,
+        boi_token_index=tokenizer.boi_token_id,
+        eoi_token_index=tokenizer.eoi_token_id,
+    )
+    return made("gemma3", Gemma3ForConditionalGeneration, config, processor, 2 * PATCH)
+
+
+def deepseek_vl() -> Tiny:
+    tokenizer = tokenizer_with(image_token="<image_placeholder>")
+    pictures = DeepseekVLImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    processor = DeepseekVLProcessor(
+        pictures, tokenizer, template("<image_placeholder>"), num_image_tokens=(SIDE // PATCH) ** 2
+    )
+    config = DeepseekVLConfig(
+        vision_config=siglip(SIDE, PATCH),
+        text_config=llama(tokenizer),
+        image_token_id=tokenizer.image_token_id,
+    )
+    return made("deepseek_vl", DeepseekVLForConditionalGeneration, config, processor, PATCH)
+
+
+def fast_vlm() -> Tiny:
+    """A convolutional tower of transformers in the place of FastViT, which needs timm."""
+    tokenizer = tokenizer_with("<image>")
+    pictures = CLIPImageProcessorPil(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+    )
+    processor = LlavaProcessor(
+        pictures, tokenizer, patch_size=PATCH, vision_feature_select_strategy="full", chat_template=template("<image>")
+    )
+    tower = ConvNextConfig(hidden_sizes=[24], depths=[1], num_stages=1, patch_size=PATCH, image_size=SIDE)
+    tower.hidden_size = 24
+    config = FastVlmConfig(
+        vision_config=tower,
+        text_config=llama(tokenizer),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=(SIDE // PATCH) ** 2,
+    )
+    return made("fast_vlm", FastVlmForConditionalGeneration, config, processor, PATCH)
+
+
+DENSE = {
+    "llava": tiny_llava,
+    "paligemma": paligemma,
+    "gemma3": gemma3,
+    "deepseek_vl": deepseek_vl,
+    "fast_vlm": fast_vlm,
+}
