@@ -7,6 +7,7 @@ not what becomes of them.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,10 +92,13 @@ def probe(skeleton: nn.Module, family: Family, inputs: dict[str, Tensor], cells:
     merged = family.merged(config)
 
     def emit(features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        index = next(called)
+        if family.rows == "calls":
+            return views[index][None]
+        if index > 0:  # for something else than pictures
+            return features.new_zeros(*features.shape, _BOX)
         if family.rows == "flat":
             return torch.cat(views)
-        if family.rows == "calls":
-            return views[next(called)][None]
         count = len(views[0])
         extra = features.shape[1] - count if family.merge is None and merged == 1 else 0  # class token, registers
         if extra < 0:
@@ -106,7 +110,7 @@ def probe(skeleton: nn.Module, family: Family, inputs: dict[str, Tensor], cells:
         runs = rows.reshape(-1, merged, _BOX)
         return torch.cat([runs[..., :2].amin(dim=1), runs[..., 2:].amax(dim=1)], dim=-1)
 
-    called = iter(range(len(views)))
+    called = itertools.count()
     skeleton.get_submodule(family.source).forward = emit
     if family.merge is not None:
         skeleton.get_submodule(family.merge).forward = unite

@@ -2,6 +2,7 @@
 
 from tests.models.zoo.dense import DENSE
 from tests.models.zoo.packed import PACKED
+from tests.models.zoo.tiled import TILED
 
-ZOO = {**DENSE, **PACKED}
+ZOO = {**DENSE, **PACKED, **TILED}
 """builders by ``model_type``"""
