@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 from tests.models.conftest import QUESTIONS, tiny_llava, tiny_qwen
+from tests.train.runs import save_models, write_chat
 from tests.train.trainees import Trainee
 
 from sdvlm.models.processor import DepthProcessor
@@ -53,6 +54,18 @@ def picture_example(seed=0, dialogues=3, depth=True, size=(70, 50), family="abso
 def text_example(seed=0):
     """No picture."""
     return Example(f"text {seed}", "made", (Dialogue((("user", QUESTIONS[seed % 5]), ("assistant", "yes"))),))
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory):
+    """Tiny models on disk, by family."""
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def chat(tmp_path_factory):
+    """Folder of messages about pictures with depth: ``chat.jsonl``, ``depth/``."""
+    return write_chat(tmp_path_factory.mktemp("chat"))
 
 
 @pytest.fixture

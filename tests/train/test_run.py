@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,14 +9,13 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from sdvlm.models.load import load_from
-from sdvlm.train.config import DataSettings, LearningRates, LoraSettings, TrainConfig, VarySettings
+from sdvlm.train.config import LearningRates, LoraSettings, VarySettings
 from sdvlm.train.recipe import to_yaml
 from sdvlm.train.rehearse import rehearse
 from sdvlm.train.run import train
@@ -26,68 +24,7 @@ from sdvlm.train.trainer import last_checkpoint
 from sdvlm.types import SdvlmError
 
 from .conftest import FAMILY, QUESTIONS
-
-PICTURES = 12
-
-
-@pytest.fixture(scope="session")
-def model_folders(tmp_path_factory):
-    """Tiny models on disk, by family."""
-    folders = {}
-    for name, make in FAMILY.items():
-        tiny = make()
-        folders[name] = tmp_path_factory.mktemp("models") / name
-        tiny.model.save_pretrained(folders[name])
-        tiny.processor.save_pretrained(folders[name])
-    return folders
-
-
-@pytest.fixture(scope="session")
-def chat(tmp_path_factory):
-    """Messages about pictures with depth beside them, and one text without a picture."""
-    folder = tmp_path_factory.mktemp("chat")
-    (folder / "depth").mkdir()
-    rng = np.random.default_rng(0)
-    lines = []
-    for index in range(PICTURES):
-        Image.fromarray(rng.integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(folder / f"p{index}.png")
-        Image.fromarray(rng.integers(1000, 4000, (50, 70), dtype=np.uint16)).save(folder / "depth" / f"p{index}.png")
-        for question in range(3):
-            asked = [{"type": "image"}, {"type": "text", "text": QUESTIONS[(index + question) % 5]}]
-            said = [{"type": "text", "text": f"{question}.{index:02d} m away"}]
-            messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-            lines.append({"messages": messages, "images": [f"p{index}.png"]})
-    lines.append({"messages": [{"role": "user", "content": "Table?"}, {"role": "assistant", "content": "Yes."}]})
-    (folder / "chat.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
-    return folder
-
-
-def config_of(model, chat, steps=6, **changes):
-    given = {
-        "model": str(model),
-        "fusion": "gated",
-        "data": (DataSettings(str(chat / "chat.jsonl"), depth=str(chat / "depth")),),
-        "lora": LoraSettings(4, 8, 0.05),
-        "lr": LearningRates(1e-2, 1e-2, 1e-2),
-        "vary": VarySettings(depth_dropout=0.3, rgb_masking=0.2),
-        "global_batch": 4,
-        "heldout": 0.2,
-        "arguments": {
-            "max_steps": steps, "per_device_train_batch_size": 2, "save_steps": 2, "eval_steps": 3, "logging_steps": 1,
-            "use_cpu": True, "report_to": [],
-        },
-    }  # fmt: skip
-    return TrainConfig(**(given | changes))
-
-
-def losses(out):
-    """Logged loss of each step, from the last checkpoint."""
-    state = json.loads((last_checkpoint(out / "checkpoints") / "trainer_state.json").read_bytes())
-    return {one["step"]: one["loss"] for one in state["log_history"] if "loss" in one}
-
-
-def weights(out):
-    return {name: one for path in sorted(out.glob("*.safetensors")) for name, one in load_file(path).items()}
+from .runs import config_of, losses, weights
 
 
 class Stopped(Exception):

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from sdvlm.train.config import TrainConfig
@@ -51,8 +52,10 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
         if name not in known:
             raise SdvlmError(f"arguments.{name} is no field of transformers.TrainingArguments")
     each = given.setdefault("per_device_train_batch_size", 1)
-    if not isinstance(each, int) or isinstance(each, bool) or each < 1:
-        raise SdvlmError(f"arguments.per_device_train_batch_size must be an int of at least 1; got {each!r}")
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        number = given.get(name, 1)
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise SdvlmError(f"arguments.{name} must be a whole number of at least 1; got {number!r}")
     if "gradient_accumulation_steps" not in given:
         if config.global_batch % (each * world):
             raise SdvlmError(
@@ -60,7 +63,9 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
                 f"per_device_train_batch_size {each}; change one of them"
             )
         given["gradient_accumulation_steps"] = config.global_batch // (each * world)
+    half = config.dtype in ("bfloat16", "float16") or (config.dtype == "auto" and torch.cuda.is_available())
     values: dict[str, Any] = {
+        "bf16": half and not given.get("fp16"),  # what is trained is float32 beside frozen weights of 16 bit
         "report_to": [],
         "per_device_eval_batch_size": each,
         "save_strategy": "steps",

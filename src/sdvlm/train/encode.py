@@ -68,7 +68,7 @@ class ExampleEncoder:
         self.always_vision = always_vision
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """A batch of all the rows of some examples (``stack``); where none is left, a blank one nothing is learned of."""
+        """A batch of all the rows of some examples (``stack``); of a blank one where none is left."""
         return self.stack([row for example in examples for row in self.rows(example)] or [self._blank()])
 
     def unvaried(self, pack: bool | None = None) -> ExampleEncoder:

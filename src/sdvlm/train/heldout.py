@@ -54,7 +54,8 @@ def share_of(examples: int, size: int, process: int = 0, processes: int = 1) -> 
     """
     mine = list(range(process, examples, processes))
     batches = [mine[start : start + size] for start in range(0, len(mine), size)]
-    wanted = -(-(-(-examples // processes)) // size)
+    most = len(range(0, examples, processes))
+    wanted = len(range(0, most, size))
     return batches + [[0]] * (wanted - len(batches)), len(batches)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from sdvlm.extras import require
+from sdvlm.fusion.config import PLACES, FusionConfig
 from sdvlm.train.config import DataSettings, TrainConfig
 from sdvlm.types import SdvlmError
 
 __all__ = ["RECIPES", "config_from", "mixture_part", "read_recipe", "recipe_names", "to_yaml", "with_settings"]
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a group of settings"}
 RECIPES = Path(__file__).with_name("recipes")
 
 
@@ -74,17 +77,32 @@ def with_settings(config: TrainConfig, given: Mapping[str, str]) -> TrainConfig:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SdvlmError(f"--set {name}: '{text}' is no YAML value") from error
-        *groups, last = name.split(".")
-        place: Any = values
-        for group in groups:
-            if isinstance(place, dict) and place.get(group) is None and group in place:
-                place[group] = {}  # a group that was switched off, such as lora
-            place = place.get(group) if isinstance(place, dict) else None
-        free = groups[:1] in (["arguments"], ["fusion"], ["lora"])  # their keys need not be there yet
-        if not isinstance(place, dict) or (last not in place and not free):
+        places, last = _places(values, name)
+        if not places:
             raise SdvlmError(f"no setting '{name}'; there are {', '.join(_names(TrainConfig))}")
-        place[last] = _number(value)
+        for place in places:
+            place[last] = value if isinstance(value, str | dict | list | None) else _Said(value, text)
     return config_from(values, "--set")
+
+
+def _places(values: dict[str, Any], name: str) -> tuple[list[dict[str, Any]], str]:
+    """The groups that a dotted name is in: one, of ``data`` each part of the mixture, none if there is no such."""
+    *groups, last = name.split(".")
+    free = groups[:1] in (["arguments"], ["fusion"], ["lora"])  # their keys need not be there yet
+    places: list[Any] = [values]
+    for group in groups:
+        inner: list[Any] = []
+        for place in places:
+            if not isinstance(place, dict) or not (group in place or free):
+                return [], last
+            if place.get(group) is None:
+                place[group] = {}  # a group that was switched off, such as lora
+            if groups == ["fusion"] and place[group] in PLACES:
+                place[group] = FusionConfig.preset(place[group]).to_dict()
+            inner += place[group] if isinstance(place[group], list) else [place[group]]
+        places = inner
+    fit = all(isinstance(place, dict) and (free or last in place) for place in places)
+    return places if fit else [], last
 
 
 def mixture_part(text: str) -> DataSettings:
@@ -99,15 +117,16 @@ def mixture_part(text: str) -> DataSettings:
         key, equals, value = pair.partition("=")
         if not equals:
             raise SdvlmError(f"a part of the mixture is PATH,KEY=VALUE,...; got '{pair}' in '{text}'")
-        values[key] = _number(value)
+        values[key] = value
     made: DataSettings = _made(DataSettings, values, f"--mix {text}", "")
     return made
 
 
-def _made(kind: Any, values: Mapping[str, Any], where: str, prefix: str) -> Any:
+def _made(kind: Any, values: Any, where: str, prefix: str) -> Any:
     """A dataclass from plain values, checked."""
     if not isinstance(values, Mapping):
-        raise SdvlmError(f"{where}: {prefix.rstrip('.') or 'settings'} must be a group of settings; got {values!r}")
+        name = prefix.rstrip(".") or "settings"
+        raise SdvlmError(f"{where}: {name} must be a group of settings; got {_unsaid(values)!r}")
     hints = get_type_hints(kind)
     known = {field.name for field in fields(kind)}
     for name in values:
@@ -126,28 +145,51 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
         if get_origin(option) is tuple:
             parts = value if isinstance(value, list | tuple) else [value]
             return tuple(_made(get_args(option)[0], part, where, f"{name}.") for part in parts)
-    value = _number(value)
     kinds = tuple(get_origin(option) or option for option in options if option is not type(None))
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not any(isinstance(kind, type) for kind in kinds):  # a Literal: the dataclass checks it
+    plain = tuple(kind for kind in kinds if isinstance(kind, type))
+    if isinstance(value, _Said):
+        value = value.text if not plain or str in plain else value.value
+    if isinstance(value, dict):
+        value = _unsaid(value)
+    if not plain:  # a Literal: the dataclass checks it
         return value
-    right = isinstance(value, tuple(kind for kind in kinds if isinstance(kind, type)))
-    if not right or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-        raise SdvlmError(f"{where}: {name} must be a {wanted}; got {value!r}")
+    if isinstance(value, str) and str not in plain:
+        value = _read(value, plain)
+    if float in plain and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
+        wanted = " or ".join(_KINDS.get(kind, str(kind)) for kind in kinds)
+        raise SdvlmError(f"{where}: {name} must be {wanted}; got {value!r}")
     return value
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text: a number all the same."""
-    if isinstance(value, str):
-        for kind in (int, float):
+@dataclass(frozen=True)
+class _Said:
+    """A value of the command line beside its text, which is what is meant where text is wanted: a folder called 7."""
+
+    value: Any
+    text: str
+
+
+def _unsaid(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unsaid(one) for key, one in value.items()}
+    return value.value if isinstance(value, _Said) else value
+
+
+def _read(text: str, kinds: tuple[type, ...]) -> Any:
+    """Text as a number or truth value: YAML 1.1 takes 1e-4 for text, and ``--mix`` has nothing else."""
+    truth = {"true": True, "false": False}
+    if bool in kinds and text.lower() in truth:
+        return truth[text.lower()]
+    for kind in (int, float):
+        if kind in kinds:
             try:
-                return kind(value)
+                number = kind(text)
             except ValueError:
                 continue
-    return value
+            return number if math.isfinite(number) else text
+    return text
 
 
 def _names(kind: Any, prefix: str = "") -> list[str]:

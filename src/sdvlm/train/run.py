@@ -89,18 +89,21 @@ def _trainer(setup: Setup, meter: Meter, out: Path, say: Say) -> DepthTrainer:
     callbacks: list[Any] = [SayCallback(say)]
     if "report_to" not in setup.config.arguments and setup.args.should_save and is_installed("tensorboard"):
         callbacks.append(tensorboard(out / "tensorboard"))
-    trainer = DepthTrainer(
-        setup.model,
-        setup.args,
-        setup.config,
-        setup.encoder,
-        setup.train,
-        setup.heldout,
-        save,
-        lambda folder: load_weights_into(setup.model, folder),
-        meter,
-        callbacks=callbacks,
-    )
+    try:
+        trainer = DepthTrainer(
+            setup.model,
+            setup.args,
+            setup.config,
+            setup.encoder,
+            setup.train,
+            setup.heldout,
+            save,
+            lambda folder: load_weights_into(setup.model, folder),
+            meter,
+            callbacks=callbacks,
+        )
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise SdvlmError(f"transformers refuses the arguments: {' '.join(str(error).split())}") from error
     for printing in (PrinterCallback, ProgressCallback):  # to stdout, which is for results
         trainer.remove_callback(printing)
     return trainer

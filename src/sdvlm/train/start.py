@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sdvlm.fusion.config import FusionConfig
 from sdvlm.models import checkpoint
 from sdvlm.models.families import load_processor
 from sdvlm.models.processor import DepthProcessor
@@ -62,6 +63,8 @@ def _with_depth(
     if config.fusion == KEEP:
         if loaded.config.fusion is None:
             raise SdvlmError(f"'{config.model}' has no fusion to keep; name one, such as dpe")
+        if config.depth_encoder is not None:
+            raise SdvlmError("a fusion that is kept has its own depth encoder; leave out depth_encoder, or name a fusion")
         return loaded, processor
     model = DepthVLM.from_vlm(loaded.vlm, _fusion(config.fusion), depth_encoder=config.depth_encoder)
     model.config.conversation = loaded.config.conversation
@@ -69,9 +72,12 @@ def _with_depth(
 
 
 def _fusion(value: Any) -> Any:
-    from sdvlm.fusion.config import FusionConfig
-
-    return FusionConfig.from_dict(value) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    try:
+        return FusionConfig.from_dict(value)
+    except TypeError as error:
+        raise SdvlmError(f"the setting fusion holds a value of another kind: {error}") from error
 
 
 def _dtype(name: str) -> torch.dtype | None:

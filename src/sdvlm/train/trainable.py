@@ -57,8 +57,8 @@ def prepare_groups(model: DepthVLM, config: TrainConfig) -> list[Group]:
     for name, parameter in model.named_parameters():
         where = group_of(model, name)
         adapted = where == "language_model" and config.lora is not None
-        if getattr(lr, where) and not adapted and parameter.is_floating_point():
-            parameter.requires_grad_(True)
+        if not adapted and parameter.is_floating_point():
+            parameter.requires_grad_(bool(getattr(lr, where)))
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)

@@ -49,7 +49,7 @@ class DepthTrainer(Trainer):
         config: TrainConfig,
         encoder: ExampleEncoder,
         train: Dataset[Any],
-        heldout: Dataset[Any] | None,
+        heldout: Any,
         save: Callable[[Path, dict[str, Tensor] | None], None],
         load: Callable[[Path], None],
         meter: Meter,
