@@ -178,6 +178,28 @@ def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder,
     assert "published" not in out
 
 
+def test_general_questions_are_asked_scored_by_exact_match_and_reported(tmp_path, tiny_folder, run_json, run):
+    (tmp_path / "pictures").mkdir()
+    rows = []
+    for seed in range(2):
+        pixels = np.random.default_rng(seed).integers(0, 255, (18, 24, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{seed}.png")
+        turns = [{"from": "human", "value": "<image>\nIs it day?"}, {"from": "gpt", "value": "Yes"}]
+        rows.append({"image": f"{seed}.png", "conversations": turns})
+    (tmp_path / "vqa.json").write_text(json.dumps(rows))
+    words = ["eval", "general", "--data", tmp_path / "vqa.json", "--images", tmp_path / "pictures"]
+    words += ["--model", tiny_folder, "--max-new-tokens", 2, "--out", tmp_path / "general"]
+    document = run_json(*words)
+    assert document["scores"]["main"]["families"]["general"]["asked"] == 2
+    assert json.loads((tmp_path / "general" / "scores.json").read_text())["scorer"] == "exact match"
+    assert [one["question"] for one in answers(tmp_path / "general")] == ["Is it day?"] * 2
+    code, _, err = run(*words[:-1], tmp_path / "controlled", "--controls")  # there is no depth to take away
+    assert (code, "no depth" in err) == (2, True)
+    code, out, err = run("report", tmp_path / "general")
+    assert code == 0, err
+    assert "vqa.json" in out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -186,6 +208,8 @@ def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder,
         (["msmu", "--data", "no-such-place"], "no such file or folder"),
         (["vsi"], "msmu"),
         (["built"], "needs --data: OUT of sdvlm build"),
+        (["general"], "needs --data: LLaVA JSON"),
+        (["rooms", "--images", "x"], "--images is for general data"),
         (["built", "--data", "no-such-place"], "no such folder"),
     ],
 )

@@ -8,7 +8,7 @@ from sdvlm.data.schema import QuestionType
 from sdvlm.eval.published import COLUMNS, PUBLISHED
 from sdvlm.eval.report import make_report
 from sdvlm.eval.report_files import write_report
-from sdvlm.eval.report_text import NOT_THE_JUDGE, notes, tables, to_html, to_markdown, to_text
+from sdvlm.eval.report_text import NO_GENERAL, NOT_THE_JUDGE, notes, tables, to_html, to_markdown, to_text
 from sdvlm.eval.run_folder import CONTROLS
 from sdvlm.eval.scoring import wilson
 from sdvlm.types import SdvlmError
@@ -110,6 +110,50 @@ def test_families_that_were_not_asked_stay_empty_and_are_told(tmp_path):
     assert (row["C"], row["S"], row["mean"]) == ("40.00", "", "40.00")
     assert any("6 of 8 families were not asked" in note for note in notes(report))
     write_report(report, tmp_path / "out")
+
+
+def write_general(folder, right, asked=50, long_references=0, control=None):
+    """A finished run over general questions."""
+    families = {"general": {"asked": asked, "right": right, "unparsed": 2, "rate": 0, "interval": [0, 1]}}
+    document = {"model": "org/model", "bench": "general", "control": control, "scorer": "exact match"}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(json.dumps(document | {"families": families}))
+    about = {"data": "somewhere/vqa.json", "rows": asked, "long_references": long_references}
+    (folder / "run.json").write_text(json.dumps({"settings": {"data_fingerprint": "g"}, "data": about}))
+    return folder
+
+
+def test_general_questions_stand_beside_in_a_table_of_their_own(tmp_path):
+    run, general = write_run(tmp_path / "run", 20), write_general(tmp_path / "general", 30)
+    write_run(run / "depth-off", 10, control="depth-off")
+    write_general(general / "depth-off", 20, control="depth-off")
+    report = make_report([run, general])
+    assert [row.name for row in report.runs] == ["org/model", "org/model, depth withheld"]
+    spatial, beside, *others = tables(report)
+    assert len(others) == 2
+    assert "exact match" not in str(spatial.rows)
+    low, high = wilson(30, 50)
+    row = ("org/model", "vqa.json", "60.00", f"{100 * low:.1f} to {100 * high:.1f}", "30", "50", "2", "exact match")
+    assert beside.rows[0] == row
+    assert beside.rows[1][:3] == ("org/model, depth withheld", "vqa.json", "40.00")
+    assert not any("general questions" in note or "not all asked" in note for note in notes(report))
+    assert "60.00" in to_html(report)
+    write_report(report, tmp_path / "out")
+
+
+def test_a_report_without_a_general_run_says_what_it_cannot_tell(tmp_path):
+    assert NO_GENERAL in notes(make_report([write_run(tmp_path / "run", 20)]))
+
+
+def test_a_report_of_general_runs_alone_draws_nothing_about_families(tmp_path):
+    report = make_report([write_general(tmp_path / "one", 30), write_general(tmp_path / "two", 20, long_references=7)])
+    (table,) = tables(report)
+    assert [row[0] for row in table.rows] == ["org/model [one]", "org/model [two]"]
+    assert notes(report) == [
+        "org/model [two]: 7 of 50 references are no short answers, so that exact match seldom passes them."
+    ]
+    names = [path.name for path in write_report(report, tmp_path / "out")]
+    assert names == ["report.json", "report.md", "report.html"]
 
 
 def test_text_markdown_and_page_hold_the_same_cells(tmp_path):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdvlm.cli.options import PassingLine
+
 if TYPE_CHECKING:
     from sdvlm.eval.run import RunSummary
     from sdvlm.eval.run_source import Source
@@ -22,6 +24,7 @@ class Bench(StrEnum):
     MSMU = "msmu"
     ROOMS = "rooms"
     BUILT = "built"
+    GENERAL = "general"
 
 
 class OnBroken(StrEnum):
@@ -31,14 +34,20 @@ class OnBroken(StrEnum):
     SKIP = "skip"
 
 
-_MAX_NEW_TOKENS = {Bench.MSMU: 256, Bench.ROOMS: 64, Bench.BUILT: 64}
+_MAX_NEW_TOKENS = {Bench.MSMU: 256, Bench.ROOMS: 64, Bench.BUILT: 64, Bench.GENERAL: 64}
 
 
 def evaluate(
-    bench: Annotated[Bench, typer.Argument(help="msmu, rooms (MSMU-Rooms, embedded), or built (your own).")],
+    bench: Annotated[Bench, typer.Argument(help="msmu, rooms (MSMU-Rooms, embedded), built (your own), or general.")],
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there goes on.", show_default=False)],
     model: Annotated[str, typer.Option(help="'nano', a model folder or a hub id.")] = "nano",
-    data: Annotated[Path | None, typer.Option(help="msmu: as published; built: OUT of sdvlm build.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="msmu: as published; built: of sdvlm build; general: LLaVA JSON, messages."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="general: folder of the pictures; default: beside the data.", show_default=False)
+    ] = None,
     split: Annotated[str, typer.Option(help="Which split of the data.")] = "test",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Ask only so many questions (default: all).", show_default=False)
@@ -64,7 +73,7 @@ def evaluate(
         int | None, typer.Option(min=1, help="Longest answer (msmu: 256, others: 64).", show_default=False)
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions decoded together.")] = 64,
-    on_broken: Annotated[OnBroken, typer.Option(help="msmu: rows that cannot be read.")] = OnBroken.REFUSE,
+    on_broken: Annotated[OnBroken, typer.Option(help="msmu, general: rows that cannot be read.")] = OnBroken.REFUSE,
     device: Annotated[
         str | None,
         typer.Option(help="torch device; default the CPU for nano, else the first accelerator.", show_default=False),
@@ -76,22 +85,35 @@ def evaluate(
     from sdvlm.eval.run import run
     from sdvlm.eval.run_asker import Asker, DepthSource
 
-    source = _source(bench, data, split, limit, on_broken)
+    source = _source(bench, data, split, limit, on_broken, images)
     vlm, processor = load_quietly(model, device, mode, conversation)
-    chosen = DepthSource.choose(depth, processor, in_data=bench is not Bench.MSMU, device=device)
+    in_data = bench in (Bench.ROOMS, Bench.BUILT) or getattr(source, "has_depth", False)
+    chosen = DepthSource.choose(depth, processor, in_data=in_data, device=device)
     asker = Asker(vlm, processor, chosen, max_new_tokens or _MAX_NEW_TOKENS[bench], batch_size)
-    summary = run(source, asker, out, model, controls, _progress)
+    with PassingLine() as line:
+        summary = run(source, asker, out, model, controls, lambda done, wanted: _progress(line, done, wanted))
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))
     else:
-        _print(summary)
+        _print(summary, source.scorer)
 
 
-def _source(bench: Bench, data: Path | None, split: str, limit: int | None, on_broken: OnBroken) -> Source:
+_DATA = {
+    Bench.MSMU: "the folder or file that the data set was published as",
+    Bench.BUILT: "OUT of sdvlm build",
+    Bench.GENERAL: "LLaVA JSON or messages with short answers",
+}
+
+
+def _source(
+    bench: Bench, data: Path | None, split: str, limit: int | None, on_broken: OnBroken, images: Path | None
+) -> Source:
     from sdvlm.eval.built_source import BuiltSource
     from sdvlm.eval.run_source import MsmuSource
     from sdvlm.types import SdvlmError
 
+    if images is not None and bench is not Bench.GENERAL:
+        raise SdvlmError(f"--images is for general data; leave it out for {bench.value}")
     if bench is Bench.ROOMS:
         from sdvlm.eval.msmu_rooms import msmu_rooms
 
@@ -99,20 +121,23 @@ def _source(bench: Bench, data: Path | None, split: str, limit: int | None, on_b
             raise SdvlmError("rooms is the embedded MSMU-Rooms; leave --data out, or ask your own data: eval built")
         return BuiltSource(msmu_rooms(), "test", limit, bench.value)
     if data is None:
-        what = "the folder or file that the data set was published as" if bench is Bench.MSMU else "OUT of sdvlm build"
-        raise SdvlmError(f"{bench.value} needs --data: {what}")
+        raise SdvlmError(f"{bench.value} needs --data: {_DATA[bench]}")
+    if bench is Bench.GENERAL:
+        from sdvlm.eval.general_source import GeneralSource
+
+        return GeneralSource(data, split, limit, "" if images is None else str(images), on_broken.value)
     if bench is Bench.BUILT:
         return BuiltSource(data, split, limit, bench.value)
     return MsmuSource.open(data, split, limit, on_broken.value)
 
 
-def _progress(done: int, wanted: int) -> None:
-    typer.echo(f"\r{done} of {wanted} answers", err=True, nl=done == wanted)
+def _progress(line: PassingLine, done: int, wanted: int) -> None:
+    line.show(f"{done} of {wanted} answers", stays=done == wanted)
 
 
-def _print(summary: RunSummary) -> None:
+def _print(summary: RunSummary, scorer: str) -> None:
     from sdvlm.eval.run_folder import CONTROLS
-    from sdvlm.eval.run_scores import RULES_NOTE
+    from sdvlm.eval.run_scores import NOTES
 
     for arm, board in summary.scores.items():
         typer.echo(CONTROLS.get(arm, "as asked"))
@@ -121,7 +146,7 @@ def _print(summary: RunSummary) -> None:
         overall = board.overall
         typer.echo(f"  {'mean of the families':<22}{100 * board.macro:6.2f} %")
         typer.echo(f"  {'all questions':<22}{_percent(overall.to_dict())}  {overall.right} of {overall.asked}")
-    typer.echo(f"note: {RULES_NOTE}", err=True)
+    typer.echo(f"note: {NOTES[scorer]}", err=True)
     typer.echo(f"{summary.answered} answered in {summary.seconds:.1f} s; run folder: {summary.out}", err=True)
 
 

@@ -20,7 +20,7 @@ from sdvlm.data.manifest import read_manifest
 from sdvlm.data.msmu_picture import decode_picture
 from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
 from sdvlm.eval.answers import parse_answer
-from sdvlm.eval.run_source import Look, Row, fingerprint
+from sdvlm.eval.run_source import Look, Row, drawn, fingerprint
 from sdvlm.eval.scoring import Outcome
 from sdvlm.types import Camera, RgbdFrame, SdvlmError
 
@@ -40,6 +40,8 @@ class BuiltSource:
         SdvlmError: the data is unfinished, has no such split, or asks nothing.
     """
 
+    scorer = "rules"
+
     def __init__(self, folder: Path, split: str = "test", limit: int | None = None, name: str = "built") -> None:
         self.name, self._folder, self._split, self._limit = name, folder, split, limit
         self._settings = read_manifest(folder).settings
@@ -48,8 +50,7 @@ class BuiltSource:
         rows = [row for built in iter_rows(folder, split, text) for row in _rows(built)]
         if not rows:
             raise SdvlmError(f"{folder}: split {split!r} asks nothing")
-        chosen = range(len(rows)) if limit is None or limit >= len(rows) else _drawn(len(rows), limit)
-        self.rows = [Row(number, *rows[index]) for number, index in enumerate(chosen)]
+        self.rows = [Row(number, *rows[index]) for number, index in enumerate(drawn(len(rows), limit))]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -76,10 +77,6 @@ class BuiltSource:
         options = record["names"] if family is QuestionType.SCALE_COMPARE else ()
         read = parse_answer(record["answer"], family, question=record["question"], options=options, kind=truth.kind)
         return Outcome.of(family, read, truth)
-
-
-def _drawn(total: int, count: int) -> list[int]:
-    return sorted(np.random.default_rng(0).permutation(total)[:count].tolist())
 
 
 def _rows(built: BuiltRow) -> Iterator[tuple[Any, ...]]:

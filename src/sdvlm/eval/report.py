@@ -12,7 +12,7 @@ from typing import Any
 from sdvlm.data.schema import QuestionType
 from sdvlm.eval.published import COLUMNS, PUBLISHED, PublishedRow
 from sdvlm.eval.run_folder import CONTROLS, read_json
-from sdvlm.eval.scoring import FamilyScore, Scoreboard
+from sdvlm.eval.scoring import Family, FamilyScore, General, Scoreboard
 from sdvlm.types import SdvlmError
 
 __all__ = ["Report", "ReportRow", "make_report", "read_run"]
@@ -27,17 +27,18 @@ class ReportRow:
         rates: percentages by family, of those asked or printed.
         mean: of the families; None where a published row leaves columns out.
         micro: percentage over all questions alike; None for published rows.
-        scorer: ``rules``, a judged scorer's name, or ``published``.
+        scorer: ``rules``, ``exact match``, a judged scorer's name, or ``published``.
         board: counts and intervals of our own rows.
         printed: the average as printed, for published rows.
         note: what to know about the row.
         bench: which questions.
         control: whether depth was tampered with.
         data: fingerprint of the questions asked; None where it is not known.
+        source: name of the file or folder they came from; empty where it is not known.
     """
 
     name: str
-    rates: dict[QuestionType, float]
+    rates: dict[Family, float]
     mean: float | None
     micro: float | None
     scorer: str
@@ -47,11 +48,17 @@ class ReportRow:
     bench: str = "msmu"
     control: str | None = None
     data: str | None = None
+    source: str = ""
 
     @property
     def published(self) -> bool:
         """Whether the row is from the published table."""
         return self.scorer == "published"
+
+    @property
+    def general(self) -> bool:
+        """Whether it is about questions of none of MSMU's families."""
+        return self.bench == General.GENERAL
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; percentages."""
@@ -69,8 +76,13 @@ class Report:
 
     @property
     def runs(self) -> tuple[ReportRow, ...]:
-        """Our own rows."""
-        return tuple(row for row in self.rows if not row.published)
+        """Our own rows about space."""
+        return tuple(row for row in self.rows if not row.published and not row.general)
+
+    @property
+    def general(self) -> tuple[ReportRow, ...]:
+        """Our own rows about anything else: what the models still can besides."""
+        return tuple(row for row in self.rows if row.general)
 
     @property
     def published(self) -> tuple[ReportRow, ...]:
@@ -107,17 +119,25 @@ def read_run(folder: Path) -> list[ReportRow]:
         raise SdvlmError(f"no folder '{folder}'; give the folder of a run (sdvlm eval ... --out DIR)")
     scores = read_json(folder / "scores.json")
     name, bench = _short(scores["model"]), str(scores["bench"])
-    main = _row(name, scores, "rules", bench)
+    scorer = str(scores.get("scorer", "rules"))
+    main = _row(name, scores, scorer, bench)
     rows = [main] if scores.get("control") is None else [_as_control(main, scores["control"])]
     for control in CONTROLS:
         if (folder / control / "scores.json").is_file():
-            rows.append(_as_control(_row(name, read_json(folder / control / "scores.json"), "rules", bench), control))
+            rows.append(_as_control(_row(name, read_json(folder / control / "scores.json"), scorer, bench), control))
     for path in sorted(folder.glob("scores-*.json")):
         label, scored = path.stem.removeprefix("scores-"), read_json(path)
         rows.append(_row(f"{name} ({label})", scored, str(scored.get("scorer", label)), bench))
     log = folder / "run.json"
-    data = read_json(log)["settings"]["data_fingerprint"] if log.is_file() else None
-    return [replace(row, data=data) for row in rows]
+    said = read_json(log) if log.is_file() else {}
+    data, facts = said.get("settings", {}).get("data_fingerprint"), said.get("data", {})
+    note, source = _long_references(facts), Path(str(facts.get("data", ""))).name
+    return [replace(row, data=data, source=source, note=row.note or note) for row in rows]
+
+
+def _long_references(facts: dict[str, Any]) -> str:
+    number, of = facts.get("long_references", 0), facts.get("rows", 0)
+    return f"{number} of {of} references are no short answers, so that exact match seldom passes them" if number else ""
 
 
 def _as_control(row: ReportRow, control: str) -> ReportRow:
@@ -126,16 +146,21 @@ def _as_control(row: ReportRow, control: str) -> ReportRow:
 
 def _row(name: str, scores: dict[str, Any], scorer: str, bench: str) -> ReportRow:
     try:
-        families = {QuestionType(family): _score(values) for family, values in scores["families"].items()}
+        families = {_family(family): _score(values) for family, values in scores["families"].items()}
     except (KeyError, ValueError, TypeError) as error:
         raise SdvlmError(f"the scores of '{name}' ({scorer}) are not those of a run: {error!r}") from error
-    board = Scoreboard({family: families[family] for family in COLUMNS if family in families})
+    board = Scoreboard({family: families[family] for family in (*COLUMNS, *General) if family in families})
     asked = {family: score for family, score in board.families.items() if score.asked}
     rates = {family: 100 * score.rate for family, score in asked.items()}
     missing = len(COLUMNS) - len(asked)
-    note = f"{missing} of 8 families were not asked; the mean is over the others" if missing else ""
+    note = f"{missing} of 8 families were not asked; the mean is over the others"
+    note = note if missing and bench != General.GENERAL else ""
     mean = sum(rates.values()) / len(rates) if rates else math.nan
     return ReportRow(name, rates, mean, 100 * board.overall.rate, scorer, board, note=note, bench=bench)
+
+
+def _family(name: str) -> Family:
+    return General.GENERAL if name == General.GENERAL else QuestionType(name)
 
 
 def _score(values: dict[str, Any]) -> FamilyScore:
@@ -147,7 +172,13 @@ def _score(values: dict[str, Any]) -> FamilyScore:
 
 def _published(row: PublishedRow) -> ReportRow:
     return ReportRow(
-        f"{row.name} (published)", row.by_family, row.mean, None, "published", printed=row.printed, note=row.note
+        f"{row.name} (published)",
+        dict(row.by_family.items()),
+        row.mean,
+        None,
+        "published",
+        printed=row.printed,
+        note=row.note,
     )
 
 
@@ -159,8 +190,9 @@ def _short(model: str) -> str:
 
 def _named_apart(groups: list[list[ReportRow]], folders: Sequence[Path]) -> list[list[ReportRow]]:
     """Runs of one model are told apart by their folders."""
-    uses = Counter(group[0].name for group in groups)
+    called = [(group[0].name, group[0].general) for group in groups]
+    uses = Counter(called)
     return [
-        [replace(row, name=f"{row.name} [{folder.name}]") for row in group] if uses[group[0].name] > 1 else group
-        for group, folder in zip(groups, folders, strict=True)
+        [replace(row, name=f"{row.name} [{folder.name}]") for row in group] if uses[name] > 1 else group
+        for group, name, folder in zip(groups, called, folders, strict=True)
     ]

@@ -19,12 +19,13 @@ _WORDS = {
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """``report.json``, ``report.md``, ``report.html``, and ``bars`` and ``radar`` as PNG and SVG. Returns the paths.
+    """``report.json``, ``report.md``, ``report.html``, and ``bars`` and ``radar`` as PNG and SVG, unless
+    all is about general questions. Returns the paths.
 
     Raises:
         SdvlmError: matplotlib is not installed.
     """
-    drawn = draw(report, folder)
+    drawn = draw(report, folder) if report.runs else []
     figures = {_WORDS[path.stem]: path.read_bytes() for path in drawn if path.suffix == ".svg"}
     texts = {
         "report.md": to_markdown(report, [path.name for path in drawn if path.suffix == ".svg"]),

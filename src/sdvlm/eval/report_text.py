@@ -9,6 +9,7 @@ from html import escape
 
 from sdvlm.eval.published import CODES, COLUMNS, SOURCE
 from sdvlm.eval.report import Report, ReportRow
+from sdvlm.eval.scoring import FamilyScore
 from sdvlm.page.style import STYLE
 
 __all__ = ["NOT_THE_JUDGE", "Table", "notes", "tables", "to_html", "to_markdown", "to_text"]
@@ -18,7 +19,12 @@ NOT_THE_JUDGE = (
     "a list by its mean ratio and words by their meaning. Compare runs with each other; with the published rows only "
     "where the same judge scored both."
 )
+NO_GENERAL = (
+    "No run is over general questions: whether the model still can what it could before cannot be told. "
+    "Run sdvlm eval general --data FILE, and name its folder too."
+)
 TITLE = "Success rates in percent"
+GENERAL_TITLE = "General questions: success rates in percent"
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,17 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """The comparison, then the counts and intervals of each run."""
-    return [_comparison(report), *(_counts(row) for row in report.runs)]
+    """The comparison, general questions, then the counts and intervals of each run."""
+    first = [_comparison(report)] if report.runs else []
+    general = [_general(report)] if report.general else []
+    return [*first, *general, *(_counts(row) for row in report.runs)]
 
 
 def notes(report: Report) -> list[str]:
     """What has to be known to read the tables."""
     legend = ", ".join(f"{code} {name.lower()}" for code, name in CODES.values())
     out = [f"Columns: {legend}; mean: of the families; all: every question alike; n: questions asked."]
+    out = out if report.runs else []
     if report.published:
         out += [NOT_THE_JUDGE, f"Published rows: {SOURCE}. Their printed averages stand in the column printed."]
     out += [f"{row.name}: {row.note}." for row in report.rows if row.note]
@@ -47,13 +56,15 @@ def notes(report: Report) -> list[str]:
     without = {row.name for row in report.runs if row.control is None and row.scorer == "rules"}
     if without and not any(row.control for row in report.runs):
         out.append("No run has its controls: whether depth is used cannot be told. Run sdvlm eval with --controls.")
+    if report.runs and not report.general:
+        out.append(NO_GENERAL)
     return out
 
 
 def _comparison(report: Report) -> Table:
     printed = bool(report.published)
     head = ("", *(CODES[family][0] for family in COLUMNS), "mean", "all", "n", "scored by")
-    rows = [_line(row, printed) for row in report.rows]
+    rows = [_line(row, printed) for row in (*report.runs, *report.published)]
     return Table(TITLE, (*head[:-3], "printed", *head[-3:]) if printed else head, tuple(rows))
 
 
@@ -64,26 +75,32 @@ def _line(row: ReportRow, printed: bool) -> tuple[str, ...]:
     return (*cells, _number(row.micro), asked, "judge" if row.published else row.scorer)
 
 
+def _general(report: Report) -> Table:
+    rows = []
+    for row in report.general:
+        assert row.board is not None
+        name, *cells = _counted(row.name, row.board.overall)
+        rows.append((name, row.source, *cells, row.scorer))
+    return Table(GENERAL_TITLE, ("", "data", *_COUNTED, "scored by"), tuple(rows))
+
+
 def _counts(row: ReportRow) -> Table:
     assert row.board is not None
-    lines = [
-        _counted(CODES[family][1], score.rate, score.interval, score.right, score.asked, score.unparsed)
-        for family, score in row.board.families.items()
-        if score.asked
-    ]
+    families = row.board.families
+    lines = [_counted(CODES[one][1], families[one]) for one in COLUMNS if one in families and families[one].asked]
     low, high = row.board.macro_interval
     lines.append(("mean of the families", _number(row.mean), f"{100 * low:.1f} to {100 * high:.1f}", "", "", ""))
-    total = row.board.overall
-    lines.append(_counted("all questions", total.rate, total.interval, total.right, total.asked, total.unparsed))
-    head = ("", "rate", "95 % interval", "right", "asked", "unread")
-    return Table(f"{row.name}, scored by {row.scorer}", head, tuple(lines))
+    lines.append(_counted("all questions", row.board.overall))
+    return Table(f"{row.name}, scored by {row.scorer}", ("", *_COUNTED), tuple(lines))
 
 
-def _counted(
-    name: str, rate: float, interval: tuple[float, float], right: int, asked: int, unread: int
-) -> tuple[str, ...]:
-    low, high = interval
-    return name, _number(100 * rate), f"{100 * low:.1f} to {100 * high:.1f}", str(right), str(asked), str(unread)
+_COUNTED = ("rate", "95 % interval", "right", "asked", "unread")
+
+
+def _counted(name: str, score: FamilyScore) -> tuple[str, ...]:
+    low, high = score.interval
+    numbers = (str(score.right), str(score.asked), str(score.unparsed))
+    return name, _number(100 * score.rate), f"{100 * low:.1f} to {100 * high:.1f}", *numbers
 
 
 def _number(value: float | None) -> str:

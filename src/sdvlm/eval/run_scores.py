@@ -10,12 +10,17 @@ from sdvlm.eval.run_folder import RunFolder, write_json, write_lines
 from sdvlm.eval.run_source import Source
 from sdvlm.eval.scoring import Scoreboard, tally
 
-__all__ = ["RULES_NOTE", "write_predictions", "write_scores"]
+__all__ = ["NOTES", "RULES_NOTE", "write_predictions", "write_scores"]
 
 RULES_NOTE = (
     "scored by rules that read numbers and words, without a judge: stricter on words and lists than the published "
     "scores, which a language model judged, so compare the two with care"
 )
+NOTES = {
+    "rules": RULES_NOTE,
+    "exact match": "scored by exact match but for case, punctuation, articles and number words: for short answers",
+}
+"""what to know of each way a run is scored"""
 
 
 def write_scores(source: Source, folder: RunFolder, about: dict[str, Any]) -> Scoreboard:
@@ -27,7 +32,8 @@ def write_scores(source: Source, folder: RunFolder, about: dict[str, Any]) -> Sc
         about: further facts for the head of the file.
     """
     board = tally(source.outcome(record) for record in folder.records())
-    write_json({**about, "scorer": "rules", "note": RULES_NOTE, **board.to_dict()}, folder.path / "scores.json")
+    head = {**about, "scorer": source.scorer, "note": NOTES[source.scorer]}
+    write_json({**head, **board.to_dict()}, folder.path / "scores.json")
     return board
 
 

@@ -17,14 +17,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from sdvlm.data.schema import QuestionType
-from sdvlm.eval.scoring import Outcome
+from sdvlm.eval.scoring import Family, Outcome
 from sdvlm.types import RgbdFrame, SdvlmError
 
 if TYPE_CHECKING:
     from sdvlm.data.msmu import MsmuRow
 
-__all__ = ["Look", "MsmuSource", "Row", "Source", "fingerprint"]
+__all__ = ["Look", "MsmuSource", "Row", "Source", "drawn", "fingerprint"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Row:
     """
 
     number: int
-    type: QuestionType
+    type: Family
     raw_type: str
     image_id: str
     question: str
@@ -73,6 +75,7 @@ class Source(Protocol):
     """Rows, their pictures, and how to tell a right answer."""
 
     name: str
+    scorer: str
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -101,6 +104,14 @@ def fingerprint(rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
+def drawn(total: int, count: int | None) -> list[int]:
+    """``count`` numbers below ``total``, evenly drawn and in order, the same ones each time; all for None."""
+    if count is None or count >= total:
+        return list(range(total))
+    chosen: list[int] = sorted(np.random.default_rng(0).permutation(total)[:count].tolist())
+    return chosen
+
+
 class MsmuSource:
     """MSMU rows.
 
@@ -115,6 +126,7 @@ class MsmuSource:
     """
 
     name = "msmu"
+    scorer = "rules"
 
     def __init__(
         self,

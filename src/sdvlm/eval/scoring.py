@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
 from sdvlm.eval.named_answers import normalise_name
@@ -17,7 +18,9 @@ from sdvlm.eval.named_answers import normalise_name
 __all__ = [
     "DELTA",
     "POINT_TOLERANCE",
+    "Family",
     "FamilyScore",
+    "General",
     "Outcome",
     "Scoreboard",
     "delta_ratio",
@@ -31,6 +34,15 @@ DELTA = 1.25
 POINT_TOLERANCE = 0.1
 """points pass when their coordinates differ by at most this on average"""
 _ROUNDING = 1e-9
+
+
+class General(StrEnum):
+    """The family of questions that are of none of MSMU's."""
+
+    GENERAL = "general"
+
+
+Family = QuestionType | General
 
 
 def delta_ratio(a: float, b: float) -> float:
@@ -75,7 +87,7 @@ class Outcome:
         parsed: whether the reply could be read at all.
     """
 
-    type: QuestionType
+    type: Family
     right: bool
     parsed: bool = True
 
@@ -119,10 +131,10 @@ class Scoreboard:
     """Scores by family and over all.
 
     Args:
-        families: those that were asked, in the order of :class:`QuestionType`.
+        families: those that were asked, in the order of :class:`QuestionType`, general ones last.
     """
 
-    families: dict[QuestionType, FamilyScore]
+    families: dict[Family, FamilyScore]
 
     @property
     def overall(self) -> FamilyScore:
@@ -157,10 +169,12 @@ class Scoreboard:
 
 def tally(outcomes: Iterable[Outcome]) -> Scoreboard:
     """Count outcomes by family."""
-    counts: dict[QuestionType, list[int]] = {}
+    counts: dict[Family, list[int]] = {}
     for outcome in outcomes:
         row = counts.setdefault(outcome.type, [0, 0, 0])
         row[0] += 1
         row[1] += outcome.right
         row[2] += not outcome.parsed
-    return Scoreboard({family: FamilyScore(*counts[family]) for family in QuestionType if family in counts})
+    return Scoreboard(
+        {family: FamilyScore(*counts[family]) for family in (*QuestionType, *General) if family in counts}
+    )
