@@ -67,9 +67,10 @@ class ExampleEncoder:
         self.processor, self.config, self.pack, self.side = processor, config, pack, side
         self.always_vision = always_vision
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """A batch of all the rows of some examples (``stack``); of a blank one where none is left."""
-        return self.stack([row for example in examples for row in self.rows(example)] or [self._blank()])
+    def __call__(self, examples: Sequence[Example | None]) -> dict[str, Any]:
+        """A batch of all the rows of some examples (``stack``); of a blank one where none is left. None has no row."""
+        rows = [row for example in examples if example is not None for row in self.rows(example)]
+        return self.stack(rows or [self._blank()])
 
     def unvaried(self, pack: bool | None = None) -> ExampleEncoder:
         """One that shows pictures as they are, for evaluation and comparisons; packing as here unless given."""

@@ -65,7 +65,8 @@ def config_from(values: Mapping[str, Any], where: str = "settings") -> TrainConf
 def with_settings(config: TrainConfig, given: Mapping[str, str]) -> TrainConfig:
     """The same with settings by their dotted names, as ``lr.fusion=1e-3`` or ``arguments.max_steps=100``.
 
-    Values are read as YAML.
+    Values are read as YAML. ``data.broken=stop`` is for every part of the mixture,
+    ``data.0.broken=stop`` for the first.
 
     Raises:
         SdvlmError: no such setting, or a value of another kind.
@@ -86,21 +87,26 @@ def with_settings(config: TrainConfig, given: Mapping[str, str]) -> TrainConfig:
 
 
 def _places(values: dict[str, Any], name: str) -> tuple[list[dict[str, Any]], str]:
-    """The groups that a dotted name is in: one, of ``data`` each part of the mixture, none if there is no such."""
+    """The groups that a dotted name is in: one, of ``data`` each part of the mixture or one; none if there is none."""
     *groups, last = name.split(".")
     free = groups[:1] in (["arguments"], ["fusion"], ["lora"])  # their keys need not be there yet
     places: list[Any] = [values]
     for group in groups:
         inner: list[Any] = []
         for place in places:
-            if not isinstance(place, dict) or not (group in place or free):
-                return [], last
-            if place.get(group) is None:
-                place[group] = {}  # a group that was switched off, such as lora
-            if groups == ["fusion"] and place[group] in PLACES:
-                place[group] = FusionConfig.preset(place[group]).to_dict()
-            inner += place[group] if isinstance(place[group], list) else [place[group]]
+            if isinstance(place, list) and group.isdecimal():
+                inner += place[int(group) : int(group) + 1]
+                continue
+            for one in place if isinstance(place, list) else [place]:
+                if not isinstance(one, dict) or not (group in one or free):
+                    return [], last
+                if one.get(group) is None:
+                    one[group] = {}  # a group that was switched off, such as lora
+                if groups == ["fusion"] and one[group] in PLACES:
+                    one[group] = FusionConfig.preset(one[group]).to_dict()
+                inner.append(one[group])
         places = inner
+    places = [one for place in places for one in (place if isinstance(place, list) else [place])]
     fit = all(isinstance(place, dict) and (free or last in place) for place in places)
     return places if fit else [], last
 

@@ -132,7 +132,7 @@ def _kept_features(setup: Setup, say: Say, cache: Path | None) -> Any:
 
 
 def _claim(out: Path, config: TrainConfig) -> None:
-    """Write what the run is, or check that the folder holds the same run.
+    """Write what the run is, or check that the folder holds the same run. One that came to no checkpoint gives way.
 
     Raises:
         SdvlmError: it holds another.
@@ -141,7 +141,8 @@ def _claim(out: Path, config: TrainConfig) -> None:
 
     path = out / RECIPE
     out.mkdir(parents=True, exist_ok=True)
-    if path.is_file():
+    begun = last_checkpoint(out / "checkpoints") is not None or (out / "config.json").is_file()
+    if path.is_file() and begun:
         kept = config_from(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
         if kept != config:
             other = [one.name for one in fields(config) if getattr(kept, one.name) != getattr(config, one.name)]
@@ -150,7 +151,7 @@ def _claim(out: Path, config: TrainConfig) -> None:
                 "give another folder or those settings"
             )
         return
-    if any(out.glob("checkpoints/*")):
-        raise SdvlmError(f"{out} holds checkpoints but no {RECIPE} that says of what; give another folder")
+    if begun:
+        raise SdvlmError(f"{out} holds a model or checkpoints but no {RECIPE} that says of what; give another folder")
     with atomic_file(path) as stream:
         stream.write(to_yaml(config).encode())

@@ -64,7 +64,7 @@ def _with_depth(
         if loaded.config.fusion is None:
             raise SdvlmError(f"'{config.model}' has no fusion to keep; name one, such as dpe")
         if config.depth_encoder is not None:
-            raise SdvlmError("a fusion that is kept has its own depth encoder; leave out depth_encoder, or name a fusion")
+            raise SdvlmError("a fusion that is kept has a depth encoder of its own; leave out depth_encoder")
         return loaded, processor
     model = DepthVLM.from_vlm(loaded.vlm, _fusion(config.fusion), depth_encoder=config.depth_encoder)
     model.config.conversation = loaded.config.conversation

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.config import TrainConfig
 from sdvlm.train.encode import ExampleEncoder
+from sdvlm.train.even import Even
 from sdvlm.train.forward import answer_losses
 from sdvlm.train.heldout import Held, heldout_losses, share_of
 from sdvlm.train.summary import Meter
@@ -58,8 +59,9 @@ class DepthTrainer(Trainer):
         self.depth_vlm, self.run_config, self.encoder = model, config, encoder
         self.heldout, self._write, self._read, self.meter = heldout, save, load, meter
         self._watch = GradientWatch(image_token_id=encoder.processor.processor.image_token_id)
+        rows = Even(train, args.per_device_train_batch_size * args.world_size)
         super().__init__(
-            model=model, args=args, data_collator=encoder, train_dataset=train, eval_dataset=heldout, **kwargs
+            model=model, args=args, data_collator=encoder, train_dataset=rows, eval_dataset=heldout, **kwargs
         )
         self.model_accepts_loss_kwargs = True  # our loss is divided by the learned tokens of the whole step
 
