@@ -143,6 +143,8 @@ def _print(summary: RunSummary, scorer: str) -> None:
         typer.echo(CONTROLS.get(arm, "as asked"))
         for family, score in board.families.items():
             typer.echo(f"  {family.value:<22}{_percent(score.to_dict())}  {score.right} of {score.asked}")
+        if len(board.families) == 1:
+            continue
         overall = board.overall
         typer.echo(f"  {'mean of the families':<22}{100 * board.macro:6.2f} %")
         typer.echo(f"  {'all questions':<22}{_percent(overall.to_dict())}  {overall.right} of {overall.asked}")
