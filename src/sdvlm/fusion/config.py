@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from sdvlm.fusion.coordinate import accepted_kinds
+from sdvlm.fusion.coordinate import PER_PICTURE, accepted_kinds
 from sdvlm.fusion.depth_channels import DepthChannels
 from sdvlm.fusion.renderers import RENDERERS, renderer_kinds
 from sdvlm.fusion.sinusoid import SINE_DTYPES
@@ -101,6 +101,8 @@ class FusionConfig:
     """columns of it"""
     stages: int = 4
     """places in the tower where ``adapter`` reads and writes"""
+    deep: bool = False
+    """fuse the deeper feature levels of a model that has such (deep stack) like the main one; for place ``tokens``"""
 
     def __post_init__(self) -> None:
         for setting, value, known in (
@@ -114,6 +116,8 @@ class FusionConfig:
                 raise SdvlmError(f"no fusion {setting}'{value}'; choose one of {', '.join(known)}")
         if self.name == "pointmap" and self.pooling != "boxes":
             raise SdvlmError("the fusion 'pointmap' needs the points of token boxes; use the pooling 'boxes'")
+        if self.deep and self.place != "tokens":
+            raise SdvlmError(f"the fusion '{self.name}' has no deeper feature levels to add to; leave deep out")
         accepted_kinds(self.coordinate)
         if (self.channels is None) == (self.name in READS_PIXELS):
             asked = "reads pixels: say which channels" if self.channels is None else "reads no pixels: leave channels"
@@ -150,6 +154,11 @@ class FusionConfig:
     def place(self) -> Place:
         """Where depth enters."""
         return PLACES[self.name]
+
+    @property
+    def per_picture(self) -> bool:
+        """Whether a token's code depends on the other depths of its picture."""
+        return self.channels is None and self.coordinate in PER_PICTURE and self.name != "pointmap"
 
     @property
     def depth_channels(self) -> DepthChannels | None:

@@ -16,10 +16,12 @@ from torch import Tensor
 from sdvlm.fusion.depth_grid import DepthGrid, kind_code
 from sdvlm.types import DepthKind, SdvlmError
 
-__all__ = ["COORDINATES", "Z_MAX_M", "Z_MIN_M", "accepted_kinds", "coordinate", "signed_log"]
+__all__ = ["COORDINATES", "PER_PICTURE", "Z_MAX_M", "Z_MIN_M", "accepted_kinds", "coordinate", "signed_log"]
 
 Z_MIN_M, Z_MAX_M = 0.1, 100.0
 """range of the log coordinate in metres; nearer and farther is clipped"""
+PER_PICTURE = frozenset({"minmax", "sdvlm_compat"})
+"""coordinates that are counted over all depths of a picture"""
 
 
 def log_metric(grid: DepthGrid) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdvlm.fusion.config import DRAWN_OR_WORDED, FusionConfig
+from sdvlm.fusion.config import DRAWN_OR_WORDED, READS_PIXELS, FusionConfig
 from sdvlm.fusion.depth_text import grid_text, object_text
 from sdvlm.fusion.pixel_layout import lay_out
 from sdvlm.fusion.renderers import render_depth
@@ -79,6 +79,12 @@ class DepthPlacer:
         """
         return TokenGrid(self._vlm_config, self._processor.image_processor)
 
+    @property
+    def image_token_id(self) -> int:
+        """Of the tokens that image tokens take the place of; a prompt may mark a picture with another."""
+        stated = getattr(self._vlm_config, "image_token_id", None)
+        return int(self._processor.image_token_id if stated is None else stated)
+
     @cached_property
     def marks(self) -> ImageMarks:
         """How the model's prompts write pictures."""
@@ -97,7 +103,11 @@ class DepthPlacer:
         wanted = self.fusion is not None and self.fusion.name == "depth_prompt" and self.fusion.prompt == "objects"
         if objects is not None and not wanted:
             raise SdvlmError("objects are for the fusion depth_prompt with prompt='objects'; leave them out")
-        return Shown(pictures, maps, cameras, named)
+        shown = Shown(pictures, maps, cameras, named)
+        if self.fusion is not None and (self._has_slots or self.fusion.name in READS_PIXELS):
+            for size in {size for size, has in zip(shown.sizes, shown.has_depth, strict=True) if has}:
+                self.grid.transform(size)  # refused where the tower sees tiles
+        return shown
 
     def worded(self, prompts: Sequence[Prompt], shown: Shown) -> list[Prompt]:
         """Prompts with room for depth. The pictures belong to the prompts' marks in order."""
@@ -207,7 +217,7 @@ class DepthPlacer:
         return pixels
 
     def _check_count(self, batch: Mapping[str, Any], packed: Tensor, shown: Shown, doubled: bool) -> None:
-        found = int((batch["input_ids"] == self._processor.image_token_id).sum())
+        found = int((batch["input_ids"] == self.image_token_id).sum())
         wanted = len(packed)
         if doubled:
             lengths = [len(self.grid.boxes(size)) for size in shown.sizes]

@@ -120,7 +120,7 @@ def _answer(
     batch_size: int | None,
 ) -> list[list[int]]:
     """Answers to prompts about the pictures of ``first``; ``batch_size`` None asks one by one."""
-    groups = alike(prompts, processor.processor.image_token_id)
+    groups = alike(prompts, processor.image_token_id)
     if batch_size is not None and len(groups) == len(prompts) > 1:
         _LOG.warning("the prompts differ before their picture ends, so nothing can be shared: asking one by one")
     answers: list[list[int]] = [[] for _ in prompts]
@@ -148,6 +148,11 @@ def _answer_shared(
     prefix = _columns(first, slice(shared)).to(model.device)
     some = {"logits_to_keep": 1} if _keeps_some_logits(model) else {}
     cache = model(**prefix, use_cache=True, **some).past_key_values
+    if not all(hasattr(layer, "batch_repeat_interleave") for layer in cache.layers):
+        _LOG.warning("the model's cache cannot be given to several prompts: asking one by one")
+        return [_answer_alone(model, processor, first, prompt, max_new_tokens) for prompt in prompts]
+    if any(getattr(layer, "is_sliding", False) for layer in cache.layers):
+        batch_size = 1  # padding between prefix and prompt would take places of the window
     decoder = _Decoder(model, shared, position_offset(model.vlm, prefix), _end_tokens(model, processor), max_new_tokens)
     suffixes = [prompt[shared:] for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(suffixes[index]))  # like lengths together: little padding

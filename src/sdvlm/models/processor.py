@@ -82,6 +82,11 @@ class DepthProcessor:
         return self.processor.tokenizer
 
     @property
+    def image_token_id(self) -> int:
+        """Of the tokens that image tokens take the place of."""
+        return self.placer.image_token_id
+
+    @property
     def grid(self) -> TokenGrid:
         """Which pixels each image token looks at; made when depth first asks for it."""
         return self.placer.grid
@@ -248,8 +253,8 @@ class DepthProcessor:
         """The inputs of another prompt about the pictures of ``batch``, a batch of one."""
         ids = torch.tensor([token_ids])
         out = DepthBatch({**batch, "input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        if "mm_token_type_ids" in batch:
-            out["mm_token_type_ids"] = torch.tensor(self.processor.create_mm_token_type_ids([token_ids]))
+        for name in {"mm_token_type_ids", "token_type_ids"} & set(batch):
+            out[name] = torch.tensor(self.processor.create_mm_token_type_ids([token_ids]))
         return out
 
     def decode(self, token_ids: Any) -> str:
@@ -290,7 +295,5 @@ class DepthProcessor:
     def _check_length(self, longest: int, max_length: int | None) -> None:
         limit = max_length or self.tokenizer.model_max_length
         if limit < _NO_LIMIT and longest > limit:
-            raise SdvlmError(
-                f"a prompt of {longest} tokens exceeds the limit of {limit}; it is not cut, as that would cut image "
-                "tokens: shorten it, use smaller pictures or raise max_length"
-            )
+            said = f"a prompt of {longest} tokens exceeds the limit of {limit}; it is not cut, as that would cut image "
+            raise SdvlmError(said + "tokens: shorten it, use smaller pictures or raise max_length")

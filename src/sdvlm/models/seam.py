@@ -19,12 +19,13 @@ from transformers.utils.generic import ModelOutput
 
 from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.models.families import FAMILIES
 from sdvlm.types import SdvlmError
 
 __all__ = ["DepthInputs", "check_positions", "fuse", "fused_inputs", "without_depth_slots"]
 
-_GRID, _PIXELS = "image_grid_thw", "pixel_values"
-_PER_PICTURE = (_GRID, "image_sizes")
+_GRID, _PIXELS, _DEEP = "image_grid_thw", "pixel_values", "deepstack_features"
+_PER_PICTURE = (_GRID, "image_sizes", "image_position_ids")
 """inputs with one row a picture, beside pixels"""
 
 
@@ -87,7 +88,8 @@ def fuse(
 ) -> ModelOutput:
     """Depth into the output of ``get_image_features``: a new output of the same class, all other fields kept.
 
-    Only ``pooler_output`` takes depth; deeper feature levels (deep stack), where there are any, stay as they are.
+    The field that reaches the language model takes depth; deeper feature levels (deep stack), where there are any, take
+    it in the same way where the fusion's settings say ``deep``, and else stay as they are.
 
     Args:
         host: the model without its head.
@@ -100,7 +102,14 @@ def fuse(
             f"the depth grid is {depth.grid.dtype} but must stay float32, or metres get lost; "
             "move the batch with .to(device) and cast the model instead"
         )
-    pictures = features["pooler_output"]
+    family = FAMILIES.get(host.config.model_type)
+    field = "pooler_output" if family is None else family.tokens
+    if family is not None and not family.per_picture and config.per_picture:
+        raise SdvlmError(
+            f"'{host.config.model_type}' puts out its tokens tile by tile, and the coordinate '{config.coordinate}' is "
+            "counted over a whole picture; use the coordinate 'log_metric'"
+        )
+    pictures = features[field]
     lengths = [len(tokens) for tokens in pictures]
     if depth.image_keep is not None:
         pictures = _hidden(pictures, depth.image_keep.split(lengths))
@@ -111,14 +120,31 @@ def fuse(
     given = (fusion.encode(host, seen),) if config.channels is not None else ()
     new = fusion(tokens, grid, *given)
     made = (new + tokens if config.place == "picture" and config.paired else new).split(lengths)
-    fused: Any = made
+    changed = {field: _as(pictures, made)}
     if config.place == "picture":
-        fused = _behind(features, pictures, made, depth.pictures)
-    elif isinstance(pictures, Tensor):
-        fused = torch.stack(made)
-    if isinstance(pictures, list):
-        fused = list(fused)
-    return type(features)(**{**features, "pooler_output": fused})
+        changed = {field: _as(pictures, _behind(features, pictures, made, depth.pictures))}
+    if config.deep:
+        changed[_DEEP] = [
+            _as(level, fusion(torch.cat(list(level)), grid, *given).split(lengths)) for level in _levels(features)
+        ]
+    return type(features)(**{**features, **changed})
+
+
+def _as(like: Any, parts: Any) -> Any:
+    """Tokens of each picture in the form they came in: a tensor, a list or a tuple."""
+    return torch.stack(list(parts)) if isinstance(like, Tensor) else type(like)(parts)
+
+
+def _levels(features: ModelOutput) -> list[Any]:
+    """Deeper feature levels, each with the tokens of all pictures.
+
+    Raises:
+        SdvlmError: there are none.
+    """
+    levels = getattr(features, _DEEP, None)
+    if levels is None:
+        raise SdvlmError(f"{type(features).__name__} has no deeper feature levels; make the fusion with deep=False")
+    return list(levels)
 
 
 def check_positions(vlm: Any, inputs: Mapping[str, Any]) -> None:
@@ -187,7 +213,7 @@ def _behind(features: ModelOutput, pictures: Any, made: Any, depth_pictures: Ten
         raise SdvlmError(
             "this fusion puts depth behind each picture, and the batch has no room for it: no depth_pictures"
         )
-    if getattr(features, "deepstack_features", None) is not None:
+    if getattr(features, _DEEP, None) is not None:
         raise SdvlmError(
             f"{type(features).__name__} has deeper feature levels, where a depth picture would have none; "
             "choose a fusion that adds to the image tokens"

@@ -91,7 +91,8 @@ def probe(skeleton: nn.Module, family: Family, inputs: dict[str, Tensor], cells:
     views = [torch.from_numpy(np.ascontiguousarray(one)) for one in cells]
     merged = family.merged(config)
 
-    def emit(features: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def emit(*args: Tensor, **kwargs: Tensor) -> Tensor:
+        features = args[0] if args else next(iter(kwargs.values()))
         index = next(called)
         if family.rows == "calls":
             return views[index][None]

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sdvlm.models.conversation import Conversation, Prompt, Tokens, prompt_of, training_prompt
+from sdvlm.models.families import pictures_of_prompts
 from sdvlm.types import SdvlmError
 
 __all__ = ["TemplatePrompts"]
@@ -88,15 +89,33 @@ class TemplatePrompts:
         arguments: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": side}
         arguments |= self._special(texts[0]) | {"return_text_replacement_offsets": True}
         arguments |= self._offsets(labels)
-        made = self.processor(text=texts, images=pictures or None, **arguments)
+        counts = [text.count(self.processor.image_token) for text in texts]
+        shown = pictures_of_prompts(self.processor, pictures, counts) if pictures else None
+        made = self.processor(text=texts, images=shown, **arguments)
         offsets = made.pop("offset_mapping", None)
         moved = made.pop("text_replacement_offsets", None) or [[] for _ in prompts]
         batch = dict(made)
+        batch.pop("labels", None)  # some processors make their own, of what they take for an answer
         if labels:
+            self._check_own_words(prompts[0], moved[0], batch)
             rows = zip(prompts, np.asarray(offsets), moved, strict=True)
             spoken = np.stack([_spoken(prompt, where, replaced) for prompt, where, replaced in rows])
             batch["labels"] = torch.where(torch.from_numpy(spoken), batch["input_ids"], _IGNORED)
         return batch, moved
+
+    def _check_own_words(self, prompt: Prompt, moved: list[dict[str, Any]], batch: dict[str, Tensor]) -> None:
+        """That the processor tokenised the prompt as it stands, its pictures expanded, so that spans of answers hold.
+
+        Raises:
+            SdvlmError: it put words of its own in.
+        """
+        text = _with_runs(prompt.text, self.processor.image_token, [one["replacement"] for one in moved])
+        ids = self.processor.tokenizer(text, **self._special(prompt.text))["input_ids"]
+        if batch["input_ids"][0][batch["attention_mask"][0].bool()].tolist() != ids:
+            raise SdvlmError(
+                f"{type(self.processor).__name__} words prompts its own way, so where their answers lie is not known; "
+                "give labels of your own"
+            )
 
     def _offsets(self, labels: bool) -> dict[str, Any]:
         """What makes the tokenizer tell where its tokens lie in the text, if labels are wanted."""

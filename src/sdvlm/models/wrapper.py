@@ -90,8 +90,9 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
             vlm = checkpoint.load_vlm(vlm, dtype=dtype, **load)
         elif dtype is not None or load:
             raise SdvlmError("dtype and loading options are for folders and hub ids; this model is loaded already")
-        for method, argument in (("get_image_features", None), ("forward", "mm_encoder_outputs")):
-            found = getattr(vlm, method, None)
+        ways = ((vlm.base_model, "get_image_features", None), (vlm, "forward", "mm_encoder_outputs"))
+        for part, method, argument in ways:
+            found = getattr(part, method, None)
             if found is None or (argument and argument not in inspect.signature(found).parameters):
                 raise SdvlmError(
                     f"{type(vlm).__name__} has no {argument or method}: depth has no way in; "

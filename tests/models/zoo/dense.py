@@ -20,6 +20,8 @@ from transformers import (
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     PaliGemmaProcessor,
+    VipLlavaConfig,
+    VipLlavaForConditionalGeneration,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.deepseek_vl.image_processing_pil_deepseek_vl import DeepseekVLImageProcessorPil
@@ -78,9 +80,7 @@ def deepseek_vl() -> Tiny:
 def fast_vlm() -> Tiny:
     """A convolutional tower of transformers in the place of FastViT, which needs timm."""
     tokenizer = tokenizer_with("<image>")
-    pictures = CLIPImageProcessorPil(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
-    )
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     processor = LlavaProcessor(
         pictures, tokenizer, patch_size=PATCH, vision_feature_select_strategy="full", chat_template=template("<image>")
     )
@@ -95,8 +95,29 @@ def fast_vlm() -> Tiny:
     return made("fast_vlm", FastVlmForConditionalGeneration, config, processor, PATCH)
 
 
+def vipllava() -> Tiny:
+    tokenizer = tokenizer_with("<image>")
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    processor = LlavaProcessor(
+        pictures,
+        tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        chat_template=template("<image>"),
+        num_additional_image_tokens=1,
+    )
+    config = VipLlavaConfig(
+        vision_config=clip(SIDE, PATCH),
+        text_config=llama(tokenizer),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layers=[-2, -1],
+    )
+    return made("vipllava", VipLlavaForConditionalGeneration, config, processor, PATCH)
+
+
 DENSE = {
     "llava": tiny_llava,
+    "vipllava": vipllava,
     "paligemma": paligemma,
     "gemma3": gemma3,
     "deepseek_vl": deepseek_vl,

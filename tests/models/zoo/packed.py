@@ -15,6 +15,8 @@ from transformers import (
     Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
 )
 from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -61,19 +63,24 @@ def qwen2_vl() -> Tiny:
 
 
 def qwen3_vl() -> Tiny:
+    return _qwen3("qwen3_vl", Qwen3VLConfig, Qwen3VLForConditionalGeneration)
+
+
+def qwen3_vl_moe() -> Tiny:
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    return _qwen3("qwen3_vl_moe", Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration, **experts)
+
+
+def _qwen3(name: str, kind: Any, cls: Any, **text: Any) -> Tiny:
     tokenizer = tokenizer_with(*SPECIAL)
     vision = {"hidden_size": 32, "intermediate_size": 32, "out_hidden_size": 32, "num_position_embeddings": 16}
-    config = Qwen3VLConfig(
+    rope = ROPE | {"mrope_interleaved": True}
+    config = kind(
         vision_config={**VISION, **vision, "deepstack_visual_indexes": [0]},
-        text_config={
-            **SIZES_OF_TEXT,
-            **ids_of_text(tokenizer),
-            "head_dim": 8,
-            "rope_parameters": ROPE | {"mrope_interleaved": True},
-        },
+        text_config={**SIZES_OF_TEXT, **ids_of_text(tokenizer), "head_dim": 8, "rope_parameters": rope, **text},
         **_tokens(tokenizer),
     )
-    return made("qwen3_vl", Qwen3VLForConditionalGeneration, config, _processor("Qwen3VLProcessor", tokenizer), 16)
+    return made(name, cls, config, _processor("Qwen3VLProcessor", tokenizer), 16)
 
 
 def qwen3_5() -> Tiny:
@@ -133,6 +140,7 @@ PACKED = {
     "qwen2_5_vl": tiny_qwen,
     "qwen2_vl": qwen2_vl,
     "qwen3_vl": qwen3_vl,
+    "qwen3_vl_moe": qwen3_vl_moe,
     "qwen3_5": qwen3_5,
     "glm4v": glm4v,
 }

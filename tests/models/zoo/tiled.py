@@ -24,12 +24,16 @@ from transformers import (
     Ovis2ForConditionalGeneration,
     Ovis2Processor,
     Qwen2Config,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
 )
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.ovis2.image_processing_pil_ovis2 import Ovis2ImageProcessorPil
+from transformers.models.smolvlm import processing_smolvlm
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from sdvlm.models.families.processors import image_only
 
@@ -162,6 +166,23 @@ def _idefics(cls: Any, tokenizer: Any) -> Any:
     )
 
 
+def smolvlm() -> Tiny:
+    """``num2words``, which its processor asks for, writes numbers of video frames and is not needed for pictures."""
+    processing_smolvlm.num2words = processing_smolvlm.num2words or str
+    tokenizer = tokenizer_with("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
+    pictures = SmolVLMImageProcessorPil(
+        size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}, return_row_col_info=True
+    )
+    processor = image_only("SmolVLMProcessor")(
+        image_processor=pictures,
+        tokenizer=tokenizer,
+        video_processor=None,
+        image_seq_len=(SIDE // PATCH // 2) ** 2,
+        chat_template=template("<image>"),
+    )
+    return made("smolvlm", SmolVLMForConditionalGeneration, _idefics(SmolVLMConfig, tokenizer), processor, 14)
+
+
 def ovis2() -> Tiny:
     marks = ("<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>")
     tokenizer = tokenizer_with("<image>", *marks)
@@ -199,5 +220,6 @@ TILED = {
     "internvl": internvl,
     "aya_vision": aya_vision,
     "idefics3": idefics3,
+    "smolvlm": smolvlm,
     "ovis2": ovis2,
 }

@@ -66,6 +66,7 @@ _GEMMA3 = Family(
 )
 DENSE: dict[str, Family] = {
     "llava": _LLAVA,
+    "vipllava": _LLAVA,
     "paligemma": _LLAVA,
     "gemma3": _GEMMA3,
     "deepseek_vl": replace(_LLAVA, views=one_view(_longest_side), source="aligner"),

@@ -7,12 +7,13 @@ from transformers import PreTrainedConfig
 from sdvlm.models.families.dense import DENSE
 from sdvlm.models.families.family import Family
 from sdvlm.models.families.packed import PACKED
+from sdvlm.models.families.ragged import RAGGED
 from sdvlm.models.families.tiled import TILED
 from sdvlm.types import SdvlmError
 
 __all__ = ["FAMILIES", "family_of", "register_family"]
 
-FAMILIES: dict[str, Family] = {**DENSE, **PACKED, **TILED}
+FAMILIES: dict[str, Family] = {**DENSE, **PACKED, **RAGGED, **TILED}
 """by ``model_type`` of the config"""
 
 

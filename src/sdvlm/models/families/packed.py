@@ -73,6 +73,7 @@ PACKED: dict[str, Family] = {
     "qwen2_vl": _BEFORE_MERGE,
     "qwen2_5_vl": _BEFORE_MERGE,
     "qwen3_vl": _AFTER_MERGE,
+    "qwen3_vl_moe": _AFTER_MERGE,
     "qwen3_5": _AFTER_MERGE,
     "glm4v": replace(_AFTER_MERGE, views=one_view(_replay_glm)),
 }

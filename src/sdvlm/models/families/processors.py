@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from os import PathLike
+from types import SimpleNamespace
 from typing import Any
 
 from transformers import (
     AutoProcessor,
+    Gemma3Processor,
+    Gemma4Processor,
     Glm4vProcessor,
     InternVLProcessor,
     LlavaOnevisionProcessor,
@@ -20,7 +25,7 @@ from transformers.utils.import_utils import is_torchvision_available
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["ImageOnlyQwenProcessor", "image_only", "load_processor"]
+__all__ = ["ImageOnlyQwenProcessor", "image_only", "load_processor", "pictures_of_prompts"]
 
 
 class _ImageOnly:
@@ -60,7 +65,23 @@ class _ImageOnlyInternVL(_ImageOnly, InternVLProcessor):
 
 
 class _ImageOnlySmolVLM(_ImageOnly, SmolVLMProcessor):
-    """SmolVLM's."""
+    """SmolVLM's, whose chat template asks the video half how many frames it takes."""
+
+    video_processor = SimpleNamespace(num_frames=None, fps=None)
+
+
+class _WithoutAbsent(ProcessorMixin):
+    """Behind a processor that hands on the halves it has by name."""
+
+    def __init__(self, feature_extractor: Any = None, video_processor: Any = None, **rest: Any) -> None:
+        super().__init__(**rest)
+
+
+class _ImageOnlyGemma4(_ImageOnly, Gemma4Processor, _WithoutAbsent):
+    """Gemma 4's, without its audio half too."""
+
+    def __init__(self, image_processor: Any, tokenizer: Any, **settings: Any) -> None:
+        super().__init__(None, image_processor, tokenizer, None, **settings)
 
 
 _WITHOUT_VIDEO: dict[str, Any] = {
@@ -73,6 +94,7 @@ _WITHOUT_VIDEO: dict[str, Any] = {
         _ImageOnlyOnevision,
         _ImageOnlyInternVL,
         _ImageOnlySmolVLM,
+        _ImageOnlyGemma4,
     )
 }
 
@@ -80,6 +102,20 @@ _WITHOUT_VIDEO: dict[str, Any] = {
 def image_only(processor_class: str) -> Any:
     """The class of a processor without its video half, by the name of the whole one."""
     return _WITHOUT_VIDEO[processor_class]
+
+
+def pictures_of_prompts(processor: Any, pictures: list[Any], counts: Sequence[int]) -> list[Any]:
+    """Pictures as a processor wants those of several prompts: in one list, or where it asks for it a list a prompt.
+
+    Args:
+        processor: of Hugging Face.
+        pictures: of all prompts, in order.
+        counts: of each prompt.
+    """
+    if not isinstance(processor, Gemma3Processor | Gemma4Processor | SmolVLMProcessor):
+        return pictures
+    ends = list(itertools.accumulate(counts))
+    return [pictures[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:
