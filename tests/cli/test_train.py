@@ -126,7 +126,10 @@ def test_settings_reach_the_run_and_one_that_never_began_is_not_in_the_way(words
     code, _, err = run(*words, "--set", "arguments.report_to=nowhere")
     one_line("transformers refuses the arguments", code, err)
     assert (tmp_path / "out" / "recipe.yaml").is_file()
-    document = run_json(*words, "--fusion", "dpe", "--set", "arguments.max_steps=1", "--set", "heldout=0")
+    document = run_json(
+        *words, "--fusion", "dpe", "--set", "arguments.max_steps=1", "--set", "heldout=0",
+        "--set", "arguments.disable_tqdm=false",
+    )  # fmt: skip
     assert document["steps"] == 1
     assert document["heldout"] == {}
     kept = read_recipe(tmp_path / "out" / "recipe.yaml")

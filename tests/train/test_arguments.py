@@ -104,13 +104,12 @@ def test_fsdp_settings_are_taken(tmp_path):
 
 
 def test_a_deepspeed_config_is_handed_on(tmp_path):
-    """DeepSpeed itself is not installed here: transformers says so, which is as far as the path can be followed."""
+    """Where DeepSpeed is not installed that is said, which is as far as the path can be followed."""
     zero = {"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": "auto", "bf16": {"enabled": "auto"}}
     (tmp_path / "zero2.json").write_text(json.dumps(zero), encoding="utf-8")
     for given in (str(tmp_path / "zero2.json"), zero):
         if is_installed("deepspeed"):
             assert made(tmp_path, deepspeed=given).hf_deepspeed_config.is_zero2()
             continue
-        with pytest.raises(SdvlmError, match=r"(?i)deepspeed") as told:
+        with pytest.raises(SdvlmError, match=r"arguments\.deepspeed needs deepspeed, which is not installed; pip"):
             made(tmp_path, deepspeed=given)
-        assert "\n" not in str(told.value)

@@ -65,6 +65,17 @@ def test_a_blank_picture_that_nothing_is_learned_of_reaches_no_group_of_vision(t
     assert not watch.finished
 
 
+def test_a_batch_that_teaches_nothing_is_no_proof_of_anything(trainee):
+    batch = ExampleEncoder(trainee.processor, TrainConfig(max_tokens=3))([picture_example()])
+    watch = GradientWatch()
+    for _ in range(3):
+        watch.check(step(trainee, batch), batch)
+    assert not watch.finished
+    rich = batch_of(trainee, picture_example())
+    watch.check(step(trainee, rich), rich)
+    assert watch.finished
+
+
 def test_a_zero_gradient_is_none_and_one_number_is_enough(trainee):
     groups = step(trainee, batch_of(trainee, picture_example()))
     projector = next(one for one in groups if one.name == "projector")

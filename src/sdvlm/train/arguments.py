@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from sdvlm.extras import require
 from sdvlm.train.config import TrainConfig
 from sdvlm.types import SdvlmError
 
@@ -32,8 +33,7 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
     """Arguments whose accumulation makes up the global batch.
 
     Nothing is tracked and nothing uploaded unless the recipe says so (``report_to``, ``push_to_hub``). One process
-    uses one GPU; ``torchrun`` or ``accelerate launch`` start more. DeepSpeed (``deepspeed: FILE``) is refused by
-    transformers where it is not installed, and has not been run by us.
+    uses one GPU; ``torchrun`` or ``accelerate launch`` start more.
 
     Args:
         config: of the run.
@@ -41,8 +41,8 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
         world: processes.
 
     Raises:
-        SdvlmError: an argument there is not, a global batch that does not come out even, or a value transformers
-            refuses.
+        SdvlmError: an argument there is not, a global batch that does not come out even, a value transformers
+            refuses, or DeepSpeed asked for (``deepspeed: FILE``) and not installed.
     """
     given = {name: _as_meant(name, value) for name, value in config.arguments.items()}
     known = {field.name for field in fields(TrainingArguments) if field.init}
@@ -51,6 +51,8 @@ def training_arguments(config: TrainConfig, out: Path, world: int = 1) -> Traini
             raise SdvlmError(f"arguments.{name} {_OWN[name]}; leave it out")
         if name not in known:
             raise SdvlmError(f"arguments.{name} is no field of transformers.TrainingArguments")
+    if given.get("deepspeed"):
+        require("deepspeed", "arguments.deepspeed")  # asked first: transformers would keep half a configuration
     each = given.setdefault("per_device_train_batch_size", 1)
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         number = given.get(name, 1)

@@ -27,7 +27,11 @@ __all__ = ["DepthTrainer", "last_checkpoint"]
 
 
 class DepthTrainer(Trainer):
-    """Trains a ``DepthVLM`` on a ``Mixture``.
+    """Trains a ``DepthVLM`` on a ``Mixture``, in one process or several.
+
+    DDP is tested in two processes. FSDP2 is tested for what is ours (passes, gradients, the watch, the saved folder) on
+    a model sharded by hand: accelerate takes it up on GPUs alone, so its own wrapping, and going on from its
+    checkpoints, have not been run by us. Nor has DeepSpeed.
 
     Args:
         model: with its groups prepared (``trainable.prepare_groups``).
