@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.models.conftest import LLAVA_TEMPLATE, Tiny, _seeded, train_tokenizer
-from transformers import CLIPVisionConfig, LlamaConfig, SiglipVisionConfig
+from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast, SiglipVisionConfig
 
 __all__ = ["SIZES_OF_TEXT", "Tiny", "clip", "llama", "made", "siglip", "template", "tokenizer_with"]
 
@@ -22,12 +22,11 @@ SIZES_OF_TEXT = {
 def tokenizer_with(*special: str, **named: str) -> Any:
     """A trained byte-level tokenizer; ``named`` become attributes (``image_token="<image>"``)."""
     tokens = ["<pad>", "<s>", "</s>", *special, *[one for one in named.values() if one not in special]]
-    tokenizer = train_tokenizer(tokens, "<s>", "</s>")
-    for name, value in named.items():
-        setattr(tokenizer, name, value)
-        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(value))
-    tokenizer.init_kwargs |= {"extra_special_tokens": dict(named)}
-    return tokenizer
+    trained = train_tokenizer(tokens, "<s>", "</s>")
+    marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained.backend_tokenizer, extra_special_tokens=dict(named), **marks
+    )
 
 
 def ids_of_text(tokenizer: Any) -> dict[str, Any]:

@@ -176,7 +176,6 @@ def smolvlm() -> Tiny:
     processor = image_only("SmolVLMProcessor")(
         image_processor=pictures,
         tokenizer=tokenizer,
-        video_processor=None,
         image_seq_len=(SIDE // PATCH // 2) ** 2,
         chat_template=template("<image>"),
     )

@@ -69,6 +69,9 @@ class _ImageOnlySmolVLM(_ImageOnly, SmolVLMProcessor):
 
     video_processor = SimpleNamespace(num_frames=None, fps=None)
 
+    def __init__(self, image_processor: Any, tokenizer: Any, chat_template: Any = None, **settings: Any) -> None:
+        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **settings)
+
 
 class _WithoutAbsent(ProcessorMixin):
     """Behind a processor that hands on the halves it has by name."""
@@ -80,8 +83,8 @@ class _WithoutAbsent(ProcessorMixin):
 class _ImageOnlyGemma4(_ImageOnly, Gemma4Processor, _WithoutAbsent):
     """Gemma 4's, without its audio half too."""
 
-    def __init__(self, image_processor: Any, tokenizer: Any, **settings: Any) -> None:
-        super().__init__(None, image_processor, tokenizer, None, **settings)
+    def __init__(self, image_processor: Any, tokenizer: Any, chat_template: Any = None, **settings: Any) -> None:
+        super().__init__(None, image_processor, tokenizer, None, chat_template=chat_template, **settings)
 
 
 _WITHOUT_VIDEO: dict[str, Any] = {
@@ -130,7 +133,7 @@ def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:
             if stored.get("processor_class") in _WITHOUT_VIDEO:
                 return _WITHOUT_VIDEO[stored["processor_class"]].from_pretrained(folder_or_id)
         processor = AutoProcessor.from_pretrained(folder_or_id)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise SdvlmError(
             f"no processor (tokenizer, image processor) at '{folder_or_id}': {_first_line(error)}"
         ) from error
