@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 import torch
 from PIL import Image
 from tests.models.zoo import ZOO, Tiny
+from tests.models.zoo.table import table
+from transformers import Blip2Config, Idefics2Config, InstructBlipConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sdvlm.models.conversation import Prompt
-from sdvlm.models.families import FAMILIES, family_of
+from sdvlm.models.families import FAMILIES, family_of, register_family
 from sdvlm.models.grid import TokenGrid, token_boxes
 from sdvlm.models.template_prompts import TemplatePrompts
+from sdvlm.types import SdvlmError
 
 SIZES = [(100, 75), (57, 90), (131, 53)]
 EDGE = 5
@@ -137,3 +141,30 @@ def test_every_place_the_processor_keeps_is_in_some_box(family: Tiny) -> None:
 
 def test_every_known_family_is_in_the_zoo() -> None:
     assert set(ZOO) == set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "config", [Blip2Config(), InstructBlipConfig(), Idefics2Config()], ids=lambda one: one.model_type
+)
+def test_queries_that_look_at_no_place_are_refused_with_what_works(config: Any) -> None:
+    with pytest.raises(SdvlmError, match="look at no place") as caught:
+        family_of(config)
+    assert "'depth_prompt'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_family_can_be_made_known_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = ZOO["llava"]()
+    wanted = token_boxes(tiny.model, tiny.processor, SIZES[0])
+    facts = FAMILIES["llava"]
+    monkeypatch.delitem(FAMILIES, "llava")
+    with pytest.raises(SdvlmError, match=r"state its views, cells and source with .*register_family"):
+        TokenGrid(tiny.model.config, tiny.processor.image_processor)
+    register_family("llava", facts)
+    grid = TokenGrid(tiny.model.config, tiny.processor.image_processor)
+    np.testing.assert_array_equal(grid.boxes(SIZES[0]), wanted)
+
+
+def test_the_table_of_families_in_the_documents_is_what_the_zoo_shows() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
+    assert table() in document, "run python -m tests.models.zoo.table and put what it prints into docs/families.md"

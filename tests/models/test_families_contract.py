@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tests.models.conftest import QUESTIONS
 from tests.models.zoo import ZOO
+from tests.models.zoo.expected import DEEP, PACKED, PREFIX, REFUSED
 from tests.models.zoo.facts import pack_result, prefix_result
 from transformers import Trainer, TrainingArguments
 from transformers.utils.import_utils import is_torchvision_available
@@ -103,7 +104,7 @@ def test_a_batch_of_mixed_sizes_equals_its_singles_on_both_padding_sides(member:
 
 
 def test_a_saved_processor_loads_and_encodes_alike(member: Member, tmp_path: Path) -> None:
-    model, processor = member.wrapped("gated")
+    _, processor = member.wrapped("gated")
     processor.save_pretrained(tmp_path)
     if member.name == "mistral3" and not is_torchvision_available():
         with pytest.raises(SdvlmError, match="requires the Torchvision library"):
@@ -182,32 +183,11 @@ def test_answers_behind_a_shared_prefix_equal_asking_one_by_one_or_are_refused(m
     assert result.said == PREFIX.get(member.name, "shared")
 
 
-_OWN_WORDS = "refused: PaliGemmaProcessor tokenises prompts its own way; ask one question at a time"
-PREFIX: dict[str, str] = {
-    "paligemma": _OWN_WORDS,
-    "gemma3": "copied",
-    "gemma4": "copied",
-    "aya_vision": "copied",
-    "qwen3_5": "one by one",
-}
-"""how families answer several questions about a picture, where that is not by sharing what the prompts begin with"""
-
-
 def test_packed_rows_teach_what_separate_rows_teach_or_are_refused(member: Member) -> None:
     model, processor = member.wrapped("dpe")
     result = pack_result(model, processor)
     assert result.equal or result.refused
     assert result.said == PACKED.get(member.name, "yes")
-
-
-PACKED: dict[str, str] = {
-    "paligemma": _OWN_WORDS,
-    "gemma3": "it has layers of sliding_attention, whose reach is counted in rows",
-    "gemma4": "it has layers of sliding_attention, whose reach is counted in rows",
-    "aya_vision": "it has layers of sliding_attention, whose reach is counted in rows",
-    "qwen3_5": "it has layers of linear_attention, whose reach is counted in rows",
-}
-"""why families are not trained on packed rows"""
 
 
 @pytest.mark.parametrize("fusion", ["encoder_add", "depth_token", "depth_prompt"])
@@ -224,15 +204,6 @@ def test_what_adds_tokens_or_reads_depth_pictures_runs_or_says_in_a_line_why_not
     assert "\n" not in str(caught.value)
 
 
-_TILED = {"llava_next", "llava_onevision", "internvl", "aya_vision", "idefics3", "smolvlm", "ovis2"}
-REFUSED: dict[str, set[str]] = {
-    "encoder_add": _TILED | {"mistral3", "gemma4"},
-    "depth_token": _TILED | {"qwen3_vl", "qwen3_vl_moe"},
-    "depth_prompt": set(),
-}
-"""fusions that need one view a picture, all of one size or packed, and no deeper feature levels"""
-
-
 def test_deeper_levels_take_depth_by_choice(member: Member) -> None:
     model, processor = member.wrapped(replace(FusionConfig.preset("dpe"), deep=True))
     shallow, _ = member.wrapped("dpe")
@@ -245,6 +216,3 @@ def test_deeper_levels_take_depth_by_choice(member: Member) -> None:
     fresh, _ = member.wrapped(replace(FusionConfig.preset("gated"), deep=True))
     plain = batch_of(processor, [0], depth=False)
     assert torch.equal(logits(fresh, batch), logits(member.tiny.model, plain))
-
-
-DEEP = {"qwen3_vl", "qwen3_vl_moe"}

@@ -11,18 +11,28 @@ from sdvlm.models.families.ragged import RAGGED
 from sdvlm.models.families.tiled import TILED
 from sdvlm.types import SdvlmError
 
-__all__ = ["FAMILIES", "family_of", "register_family"]
+__all__ = ["FAMILIES", "QUERIED", "family_of", "register_family"]
 
 FAMILIES: dict[str, Family] = {**DENSE, **PACKED, **RAGGED, **TILED}
 """by ``model_type`` of the config"""
+
+
+QUERIED = frozenset({"aria", "blip-2", "idefics2", "instructblip", "instructblipvideo", "kosmos-2", "mllama"})
+"""families whose language model reads learned queries of the picture (Q-Former, resampler) or attends to its features:
+no image token looks at a place"""
 
 
 def family_of(config: PreTrainedConfig) -> Family:
     """The facts about a model's family.
 
     Raises:
-        SdvlmError: the family is not known yet.
+        SdvlmError: the family is not known yet, or its tokens look at no place.
     """
+    if config.model_type in QUERIED and config.model_type not in FAMILIES:
+        raise SdvlmError(
+            f"the image tokens of '{config.model_type}' are learned queries and look at no place of the picture, so no "
+            "depth belongs to them; the fusion 'depth_prompt' writes depth into the prompt and works"
+        )
     if config.model_type not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise SdvlmError(

@@ -69,8 +69,10 @@ class _ImageOnlySmolVLM(_ImageOnly, SmolVLMProcessor):
 
     video_processor = SimpleNamespace(num_frames=None, fps=None)
 
-    def __init__(self, image_processor: Any, tokenizer: Any, chat_template: Any = None, **settings: Any) -> None:
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template, **settings)
+    def __init__(
+        self, image_processor: Any, tokenizer: Any, image_seq_len: int = 169, chat_template: Any = None, **settings: Any
+    ) -> None:
+        super().__init__(image_processor, tokenizer, None, image_seq_len, chat_template, **settings)
 
 
 class _WithoutAbsent(ProcessorMixin):

@@ -1,0 +1,35 @@
+"""Where families differ in what they can do. The contract test holds each of them to it."""
+
+from __future__ import annotations
+
+__all__ = ["DEEP", "PACKED", "PREFIX", "REFUSED"]
+
+_OWN_WORDS = "refused: PaliGemmaProcessor tokenises prompts its own way; ask one question at a time"
+PREFIX: dict[str, str] = {
+    "paligemma": _OWN_WORDS,
+    "gemma3": "copied",
+    "gemma4": "copied",
+    "aya_vision": "copied",
+    "qwen3_5": "one by one",
+}
+"""how families answer several questions about a picture, where that is not by sharing what the prompts begin with"""
+
+PACKED: dict[str, str] = {
+    "paligemma": _OWN_WORDS,
+    "gemma3": "it has layers of sliding_attention, whose reach is counted in rows",
+    "gemma4": "it has layers of sliding_attention, whose reach is counted in rows",
+    "aya_vision": "it has layers of sliding_attention, whose reach is counted in rows",
+    "qwen3_5": "it has layers of linear_attention, whose reach is counted in rows",
+}
+"""why families are not trained on packed rows"""
+
+_TILED = {"llava_next", "llava_onevision", "internvl", "aya_vision", "idefics3", "smolvlm", "ovis2"}
+REFUSED: dict[str, set[str]] = {
+    "encoder_add": _TILED | {"mistral3", "gemma4"},
+    "depth_token": _TILED | {"qwen3_vl", "qwen3_vl_moe"},
+    "depth_prompt": set(),
+}
+"""fusions that need one view a picture, all of one size or packed, and no deeper feature levels"""
+
+DEEP = {"qwen3_vl", "qwen3_vl_moe"}
+"""families with deeper feature levels"""
