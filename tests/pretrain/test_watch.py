@@ -52,3 +52,11 @@ def test_losses_that_are_no_numbers_or_all_zero_are_faults():
     assert fault_of_loss({"contrast": 1.0, "reconstruction": 0.0}, 3) is None
     assert "step 3" in fault_of_loss({"contrast": math.nan, "reconstruction": 1.0}, 3)
     assert "zero" in fault_of_loss({"contrast": 0.0, "reconstruction": 0.0}, 3)
+
+
+def test_a_few_held_out_pairs_raise_no_alarm():
+    """Two pairs have an effective rank below 2 from the start, and half of them found is no chance."""
+    start = START | {"effective_rank_trunk": 1.8, "effective_rank_embedding": 1.7}
+    now = start | {"retrieval_chance": 0.3333, "depth_to_rgb_r1": 0.6667, "rgb_to_depth_r1": 0.6667}
+    assert Watch(start).faults(now, 1.0) == {}
+    assert "no retrieval" in Watch(start).faults(now | {"depth_to_rgb_r1": 0.5, "rgb_to_depth_r1": 0.5}, 1.0)
