@@ -133,7 +133,8 @@ def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:
         if not is_torchvision_available():
             stored, _ = ProcessorMixin.get_processor_dict(folder_or_id)
             if stored.get("processor_class") in _WITHOUT_VIDEO:
-                return _WITHOUT_VIDEO[stored["processor_class"]].from_pretrained(folder_or_id)
+                found: ProcessorMixin = _WITHOUT_VIDEO[stored["processor_class"]].from_pretrained(folder_or_id)
+                return found
         processor = AutoProcessor.from_pretrained(folder_or_id)
     except (OSError, ValueError, ImportError) as error:
         raise SdvlmError(
