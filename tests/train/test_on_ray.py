@@ -23,7 +23,8 @@ def cluster():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         store = 100 * 2**20
-        node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": store}
+        polite = {"worker_niceness": 0}  # not behind all else that runs on the machine
+        node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": store, "_system_config": polite}
         made = Cluster(initialize_head=True, head_node_args=node)
         try:
             made.add_node(num_cpus=1, object_store_memory=store)
