@@ -8,10 +8,11 @@ from types import MethodType
 import pytest
 import torch
 
-from sdvlm.train.can_pack import TOLERANCE, packing_error, why_not_packed
+from sdvlm.train.can_pack import TOLERANCE, choose_attention, packing_error, why_not_packed
 from sdvlm.train.config import TrainConfig, VarySettings
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.packing import block_mask
+from sdvlm.types import SdvlmError
 
 from .conftest import picture_example, text_example, with_fusion
 
@@ -102,3 +103,14 @@ def test_without_two_dialogues_about_a_picture_there_is_nothing_to_compare(made)
     long = ExampleEncoder(made[1].processor, TrainConfig(max_tokens=30))
     assert error_of((made[0], long), picture_example(dialogues=3)) is None
     assert error_of(made, picture_example(dialogues=1), picture_example(1, 4)) < TOLERANCE[torch.float32]
+
+
+def test_flex_attention_is_taken_on_a_gpu_where_the_model_has_it(tiny_families):
+    llava, qwen = (copy.deepcopy(tiny_families[name].model) for name in ("llava", "qwen2.5-vl"))
+    assert choose_attention(llava, "auto", "cpu") == "sdpa"
+    assert choose_attention(llava, "auto", "cuda") == "flex_attention"
+    assert llava.model.vision_tower.config._attn_implementation == "sdpa"
+    assert choose_attention(qwen, "auto", "cuda") == "sdpa"
+    assert qwen.get_decoder().config._attn_implementation == "sdpa"
+    with pytest.raises(SdvlmError, match="does not take attention 'flex_attention'"):
+        choose_attention(qwen, "flex_attention", "cuda")

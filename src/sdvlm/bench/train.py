@@ -92,7 +92,7 @@ def bench_train(
         "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if place != "cpu" else None,
         "model": {
             "shape": shape,
-            "image_tokens": int((batches["packed"][0]["input_ids"] == processor.processor.image_token_id).sum()),
+            "image_tokens": int((batches["packed"][0]["input_ids"] == processor.image_token_id).sum()),
             "lora_rank": rank,
             "dtype": str(dtype).removeprefix("torch."),
         },

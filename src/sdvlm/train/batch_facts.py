@@ -105,6 +105,7 @@ def _grids(
         assert image_grid is not None
         shown = image_grid if depth_pictures is None else image_grid[~depth_pictures.to(image_grid.device)]
         return tuple((frames * rows, columns) for frames, rows, columns in shown.tolist())
-    patch = vision_config.patch_size
+    size = vision_config.patch_size
+    tall, wide = size if isinstance(size, list | tuple) else (size, size)
     pictures = pixels.shape[0] if pixels.ndim == 4 else pixels.shape[0] * pixels.shape[1]
-    return ((pixels.shape[-2] // patch, pixels.shape[-1] // patch),) * int(pictures)
+    return ((pixels.shape[-2] // tall, pixels.shape[-1] // wide),) * int(pictures)

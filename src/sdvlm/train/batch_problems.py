@@ -19,6 +19,8 @@ from sdvlm.types import DepthKind, SdvlmError
 __all__ = ["batch_problems", "check_batch"]
 
 _QUESTION = "What is seen?"
+_RAGGED = {"image_sizes", "image_position_ids"}
+"""of families whose pictures are padded to one size"""
 _LOOK_BACK = 48  # tokens before an answer that are compared with the generation prompt
 
 
@@ -62,7 +64,7 @@ def _positions(batch: Mapping[str, Any], processor: DepthProcessor) -> Iterator[
 
 def _picture_tokens(batch: Mapping[str, Any], processor: DepthProcessor) -> Iterator[str]:
     """As many image tokens as the pictures have token boxes, and as many rows of depth."""
-    found = int((batch["input_ids"] == processor.processor.image_token_id).sum())
+    found = int((batch["input_ids"] == processor.image_token_id).sum())
     slots = batch.get("depth_pictures")
     counts = _tokens_of_slots(batch, processor, slots)
     if counts is None:
@@ -95,7 +97,7 @@ def _tokens_of_slots(batch: Mapping[str, Any], processor: DepthProcessor, slots:
             return None
         patch = vision.patch_size
         sizes = [(columns * patch, rows * patch) for _, rows, columns in grids.tolist()]
-    elif pixels.ndim == 4:
+    elif pixels.ndim == 4 and not _RAGGED & batch.keys():
         sizes = [(pixels.shape[3], pixels.shape[2])] * (len(pixels) if slots is None else len(slots))
     else:
         return None
@@ -133,7 +135,7 @@ def _learned_tokens(batch: Mapping[str, Any], processor: DepthProcessor) -> Iter
     learned = labels != IGNORED
     if bool((learned & (labels != ids)).any()):
         yield "labels differ from the tokens they stand at; labels are not to be shifted, the loss does that"
-    if bool((learned & (ids == processor.processor.image_token_id)).any()):
+    if bool((learned & (ids == processor.image_token_id)).any()):
         yield "image tokens are learned; only the assistant's answers may be"
     if bool((learned & (segments == PADDING)).any()):
         yield "padding is learned; only the assistant's answers may be"

@@ -11,13 +11,41 @@ import torch
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.example import Example
 from sdvlm.train.forward import answer_losses
+from sdvlm.types import SdvlmError
 
-__all__ = ["packing_error", "why_not_packed"]
+__all__ = ["choose_attention", "packing_error", "why_not_packed"]
 
 _MASKED = ("sdpa", "eager", "flex_attention")
 """attention implementations that take any mask"""
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 """largest relative difference of an answer's loss, by the arithmetic's precision"""
+
+
+def choose_attention(vlm: Any, wanted: str, device: str) -> str:
+    """Give the language model an attention that takes the mask of packed rows; returns which it has then.
+
+    Args:
+        vlm: the vision-language model; its tower keeps its own.
+        wanted: ``sdpa``, ``flex_attention``, or ``auto``: the latter on a GPU where the model takes it.
+        device: type of the device that training runs on.
+
+    Raises:
+        SdvlmError: the model does not take the one that was named.
+    """
+    decoder = vlm.get_decoder()
+    auto = ("flex_attention", "sdpa") if device == "cuda" else ("sdpa",)
+    for name in auto if wanted == "auto" else (wanted,):
+        try:
+            decoder.set_attn_implementation(name)
+        except (ValueError, ImportError) as error:
+            if wanted != "auto":
+                raise SdvlmError(
+                    f"the language model does not take attention '{wanted}': {' '.join(str(error).split())[:200]}"
+                ) from error
+            continue
+        if decoder.config._attn_implementation == name:
+            return name
+    return str(decoder.config._attn_implementation)
 
 
 def why_not_packed(vlm: Any) -> str | None:

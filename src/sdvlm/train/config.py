@@ -134,6 +134,9 @@ class TrainConfig:
     """changes of depth"""
     pack: bool = True
     """all dialogues of a picture behind one image prefix: the same gradient, the picture read once"""
+    attention: Literal["auto", "sdpa", "flex_attention", "as loaded"] = "auto"
+    """of the language model where rows are packed; ``auto``: on a GPU FlexAttention, which skips what dialogues do not
+    see of each other, where the model takes it, else SDPA with a full mask"""
     dialogues: int = 32
     """most dialogues about one picture in a step; more of them come in other steps"""
     global_batch: int = 32
@@ -159,6 +162,7 @@ class TrainConfig:
         _one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
         _one_of("quantization", self.quantization, ("none", "4bit"))
         _one_of("too_long", self.too_long, ("skip", "stop"))
+        _one_of("attention", self.attention, ("auto", "sdpa", "flex_attention", "as loaded"))
         for name in ("dialogues", "global_batch", "max_tokens", "heldout_most"):
             _within(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         _within("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 1024, "at least 1024")

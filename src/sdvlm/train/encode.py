@@ -89,7 +89,7 @@ class ExampleEncoder:
         kept = self._fitting(example, tokens)
         if not kept:
             return []
-        image_token = self.processor.processor.image_token_id
+        image_token = self.processor.image_token_id
         chosen = [tokens[index] for index in kept]
         rows = (
             pack(chosen, self.config.max_tokens, image_token)

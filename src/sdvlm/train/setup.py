@@ -17,7 +17,7 @@ from sdvlm.models.run_folder import Base
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.train.arguments import training_arguments
 from sdvlm.train.batch_problems import check_batch
-from sdvlm.train.can_pack import TOLERANCE, packing_error, why_not_packed
+from sdvlm.train.can_pack import TOLERANCE, choose_attention, packing_error, why_not_packed
 from sdvlm.train.config import TrainConfig
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.mixture import Mixture
@@ -94,6 +94,11 @@ def set_up(config: TrainConfig, out: Path, say: Say, cache: Path | None = None) 
     if fusion is not None:
         check_kinds({store.name: store.depth_kinds for store in stores}, any_kind=len(fusion.kinds) > 1)
     groups = prepare_groups(model, config)
+    if args.device.type == "cuda" and not args.fsdp and not args.deepspeed and config.quantization == "none":
+        module: Any = model
+        module.to(args.device)  # so that packing is tried where training runs
+    if config.pack and config.attention != "as loaded":
+        choose_attention(model.vlm, config.attention, args.device.type)
     encoder = ExampleEncoder(processor, config, config.pack, always_vision=world > 1)
     unpacked = _why_plain(config, model, encoder, stores)
     if unpacked is not None and config.pack:

@@ -62,7 +62,7 @@ class DepthTrainer(Trainer):
     ) -> None:
         self.depth_vlm, self.run_config, self.encoder = model, config, encoder
         self.heldout, self._write, self._read, self.meter = heldout, save, load, meter
-        self._watch = GradientWatch(image_token_id=encoder.processor.processor.image_token_id)
+        self._watch = GradientWatch(image_token_id=encoder.processor.image_token_id)
         rows = Even(train, args.per_device_train_batch_size * args.world_size)
         super().__init__(
             model=model, args=args, data_collator=encoder, train_dataset=rows, eval_dataset=heldout, **kwargs
