@@ -66,5 +66,6 @@ def attach(model: Any, folder: Path | None = None, gb: float = 50.0) -> TowerCac
 
 def _merger(model: Any) -> str | None:
     """Path, in the vision tower, of the projector, where that is a part of the tower."""
-    merge = family_of(model.config.vlm_config).merge
-    return None if merge is None else merge.removeprefix(f"{tower_path(model.vlm.base_model)}.")
+    between = family_of(model.config.vlm_config).between
+    inside = f"{tower_path(model.vlm.base_model)}."
+    return between.removeprefix(inside) if between.startswith(inside) else None

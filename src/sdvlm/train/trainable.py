@@ -109,7 +109,7 @@ def group_of(model: DepthVLM, name: str) -> str:
 def projector_path(vlm: Any) -> str:
     """Path, in the vision-language model, of the module between its vision tower and its language model."""
     family = family_of(vlm.config)
-    return f"{vlm.base_model_prefix!s}.{family.merge or family.source}"
+    return f"{vlm.base_model_prefix!s}.{family.between}"
 
 
 def _whole_modules(vlm: Any, lr: LearningRates) -> list[str]:
