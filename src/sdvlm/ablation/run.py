@@ -102,7 +102,7 @@ def ablate(
     cost = _cost(out, config, materials, cells, encoders, cost_turns, say)
     estimator = read_json(out / "estimator.json") or {}
     made = {"command": command, "date": now(), "hardware": hardware(), "versions": versions()}
-    document = {"made": made, **summary(config, cells, results, materials, cost), "estimator": estimator}
+    document = {**made, **summary(config, cells, results, materials, cost), "estimator": estimator}
     write_json(out / "ablation.json", document)
     with atomic_file(out / "ablation.md") as stream:
         stream.write(markdown(document).encode())
