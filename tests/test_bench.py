@@ -231,6 +231,12 @@ def test_the_committed_results_hold_what_was_promised():
     assert built["same_bytes"]
     assert RESULTS["controls"]["passed"]
     assert RESULTS["pretrain"]["retrieval_pairs"] == 1000
+    assert RESULTS["train"]["model"]["image_tokens"] == 576
+    speedups = {row["questions"]: row["speedup"] for row in RESULTS["train"]["counts"]}
+    assert speedups[16] >= 6
+    assert speedups[28] >= 8
+    assert RESULTS["train"]["gradient_error"] < 1e-4
+    assert RESULTS["train"]["depth_share"] < 0.01
     assert RESULTS["pretrain"]["times_chance"] >= 100
     (aligned,) = (row for row in RESULTS["pretrain"]["objectives"] if row["objective"] == "default")
     assert min(aligned["trunk_r2"], aligned["trunk_scale_r2"]) >= 0.9
