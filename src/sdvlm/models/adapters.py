@@ -9,6 +9,7 @@ LoRA: arXiv 2106.09685, section 4.1.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,9 @@ def inject(model: DepthVLM, settings: Any, trained: Sequence[str] = (), empty: b
         empty: leave the adapters without values, for :func:`fill_adapter`.
     """
     settings.modules_to_save = None  # PEFT would put a copy of them beside the module
-    require("peft", _PURPOSE).get_peft_model(model.vlm, settings, low_cpu_mem_usage=empty)
+    with warnings.catch_warnings():  # PEFT asks transformers for what it has renamed since (0.21 and 5.23)
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        require("peft", _PURPOSE).get_peft_model(model.vlm, settings, low_cpu_mem_usage=empty)
     settings.modules_to_save = list(trained) or None
     for path in trained:
         model.vlm.get_submodule(path).requires_grad_(True)
