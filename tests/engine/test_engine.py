@@ -207,7 +207,8 @@ def _alive(pid):
 
 
 _DRIVER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests were started in the background
 sys.path.insert(0, sys.argv[1])
 from engine_work import wait_for_file
 from sdvlm.engine import EngineConfig, run_jobs
