@@ -21,7 +21,7 @@ from sdvlm.train.config import LoraSettings, TrainConfig
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.example import Dialogue, Example
 from sdvlm.train.flops import peak_flops, step_flops
-from sdvlm.train.forward import answer_losses
+from sdvlm.train.forward import answer_losses, on_device
 from sdvlm.train.trainable import optimizer_groups, prepare_groups
 
 __all__ = ["bench_train"]
@@ -70,8 +70,8 @@ def bench_train(
     for count in (questions,) if questions else counts:
         example = _example(count)
         batches = {
-            "packed": [_on(place, ExampleEncoder(processor, config, True)([example]))],
-            "separate": [_on(place, one) for one in _separate(processor, config, example)],
+            "packed": [on_device(ExampleEncoder(processor, config, True)([example]), place)],
+            "separate": [on_device(one, place) for one in _separate(processor, config, example)],
         }
         gradients = [_gradient(model, parameters, some) for some in batches.values()]
         error = float((gradients[0] - gradients[1]).norm() / gradients[1].norm())
@@ -123,10 +123,6 @@ def _row(
     }
 
 
-def _on(device: str, batch: dict[str, Any]) -> dict[str, Any]:
-    return {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
-
-
 def _example(count: int) -> Example:
     frame = bench_frame(np.random.default_rng(0))
     asked = [
@@ -172,10 +168,8 @@ def _depth_seconds(model: DepthVLM, processor: DepthProcessor, repeats: int, oft
     """Seconds that depth takes of a step: pooling the map, and the fusion forward and backward. The least of turns."""
     frame = bench_frame(np.random.default_rng(0))
     host: Any = model.vlm.base_model
-    seen = _on(
-        str(model.device),
-        dict(processor.processor(text=[processor.question_prompt("?")], images=[frame.image], return_tensors="pt")),
-    )
+    made = processor.processor(text=[processor.question_prompt("?")], images=[frame.image], return_tensors="pt")
+    seen = on_device(made, model.device)
     wanted = inspect.signature(host.get_image_features).parameters
     with torch.no_grad():
         features = host.get_image_features(**{k: v for k, v in seen.items() if k in wanted}, return_dict=True)

@@ -10,7 +10,7 @@ import torch
 
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.example import Example
-from sdvlm.train.forward import answer_losses
+from sdvlm.train.forward import answer_losses, on_device
 from sdvlm.types import SdvlmError
 
 __all__ = ["choose_attention", "packing_error", "why_not_packed"]
@@ -81,7 +81,7 @@ def packing_error(model: Any, vlm: Any, encoder: ExampleEncoder, examples: Seque
             if encoder_as.pack and (len(rows) != 1 or len(rows[0].families) < 2):
                 break
             batch = encoder_as.stack(rows)
-            batch = {name: one.to(vlm.device) if hasattr(one, "to") else one for name, one in batch.items()}
+            batch = on_device(batch, vlm.device)
             losses.append(answer_losses(model, vlm, batch)[0])
         if len(losses) == 2:
             packed, alone = losses

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sdvlm.models.families import position_axes
 from sdvlm.train.packing import IGNORED, block_mask, flex_block_mask, places
 
-__all__ = ["answer_losses", "attention_of", "positions_of"]
+__all__ = ["answer_losses", "attention_of", "on_device", "positions_of"]
 
 _OURS = ("labels", "segments", "families")
 """keys of a batch that are not for the model"""
@@ -48,6 +48,11 @@ def answer_losses(model: Any, vlm: Any, batch: Mapping[str, Any]) -> tuple[Tenso
     logits = model(**inputs, use_cache=False).logits[rows, place]  # [K, V]
     losses = F.cross_entropy(logits.float(), labels[rows, tokens + 1], reduction="none")
     return losses, torch.stack([rows, tokens + 1], dim=1)
+
+
+def on_device(batch: Mapping[str, Any], device: torch.device | str) -> dict[str, Any]:
+    """The batch with its tensors on a device."""
+    return {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
 
 
 def positions_of(vlm: Any, batch: Mapping[str, Any]) -> Tensor:

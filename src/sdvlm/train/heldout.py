@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from sdvlm.data.schema import QuestionType
 from sdvlm.train.example import GENERAL, Example
-from sdvlm.train.forward import answer_losses
+from sdvlm.train.forward import answer_losses, on_device
 
 __all__ = ["Held", "heldout_losses", "share_of"]
 
@@ -77,7 +77,7 @@ def heldout_losses(
     totals = torch.zeros(len(FAMILIES), 2, dtype=torch.float64)
     try:
         for number, batch in zip(count(), batches, strict=False):
-            batch = {name: one.to(vlm.device) if isinstance(one, Tensor) else one for name, one in batch.items()}
+            batch = on_device(batch, vlm.device)
             losses, where = answer_losses(model, vlm, batch)
             if counted is not None and number >= counted:
                 continue

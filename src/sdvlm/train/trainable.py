@@ -54,8 +54,9 @@ def prepare_groups(model: DepthVLM, config: TrainConfig) -> list[Group]:
     if config.lora is not None and lr.language_model:
         lora = config.lora
         add_lora(model, lora.r, lora.alpha, lora.dropout, _whole_modules(model.vlm, lr))
+    places = _places(model)
     for name, parameter in model.named_parameters():
-        where = group_of(model, name)
+        where = _group(places, name)
         adapted = where == "language_model" and config.lora is not None
         if not adapted and parameter.is_floating_point():
             parameter.requires_grad_(bool(getattr(lr, where)))
@@ -71,9 +72,10 @@ def prepare_groups(model: DepthVLM, config: TrainConfig) -> list[Group]:
 def trained_groups(model: DepthVLM, lr: LearningRates) -> list[Group]:
     """The parameters that require a gradient, by group; groups without any are left out."""
     found: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in GROUPS}
+    places = _places(model)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            found[group_of(model, name)].append((name, parameter))
+            found[_group(places, name)].append((name, parameter))
     return [
         Group(name, getattr(lr, name), tuple(n for n, _ in members), tuple(p for _, p in members))
         for name, members in found.items()
@@ -95,15 +97,20 @@ def optimizer_groups(groups: Sequence[Group], weight_decay: float) -> list[dict[
 
 def group_of(model: DepthVLM, name: str) -> str:
     """The group of a parameter of the model, by its path."""
+    return _group(_places(model), name)
+
+
+def _places(model: DepthVLM) -> list[tuple[str, str]]:
+    """What paths begin with, and their groups; the first that fits holds, and what is left is of the vision tower."""
     vlm: Any = model.vlm
-    if name.startswith("fusion."):
-        return "fusion"
-    inner = name.removeprefix("vlm.")
-    if inner.startswith(f"{projector_path(vlm)}."):
-        return "projector"
     head = vlm.get_output_embeddings()
-    language = [_path(vlm, vlm.get_decoder())] + ([] if head is None else [_path(vlm, head)])
-    return "language_model" if any(inner.startswith(f"{path}.") for path in language) else "vision_tower"
+    language = [_path(vlm, one) for one in (vlm.get_decoder(), head) if one is not None]
+    paths = [("fusion", "fusion"), (f"vlm.{projector_path(vlm)}", "projector")]
+    return [(f"{path}.", group) for path, group in [*paths, *((f"vlm.{one}", "language_model") for one in language)]]
+
+
+def _group(places: Sequence[tuple[str, str]], name: str) -> str:
+    return next((group for start, group in places if name.startswith(start)), "vision_tower")
 
 
 def projector_path(vlm: Any) -> str:
