@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint types clean
+.PHONY: setup demo test test-torchvision lint types clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,16 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# Image and video processors that exist only with torchvision; its Python half, beside .venv, not in it.
+TORCHVISION := $(VENV)/torchvision
+
+$(TORCHVISION): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade --target $@ torchvision
+	@touch $@
+
+test-torchvision: $(TORCHVISION)
+	PYTHONPATH=$(TORCHVISION) $(BIN)/python -m pytest tests/models/test_families.py tests/models/test_families_contract.py
 
 lint: setup
 	$(BIN)/ruff check src tests examples

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.torchvision_half import admit
+
+admit()
 
 Answer = tuple[int, str, dict[str, str]]
 """HTTP status, text (the judge's, or the error's message), headers"""
