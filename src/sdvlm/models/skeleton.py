@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, PreTrainedConfig
+from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -27,10 +27,25 @@ __all__ = ["build_skeleton", "probe"]
 _BOX = 4
 _SMALL = {"num_hidden_layers": 1, "vocab_size": 8, "intermediate_size": 8, "pad_token_id": None}
 """of the language model, which is never run"""
+_WIDTH = 32
+_NARROW = {
+    **dict.fromkeys(("hidden_size", "embed_dim", "intermediate_size", "out_hidden_size", "head_dim"), _WIDTH),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "num_heads", "num_channels"), 1),
+    "vocab_size": _WIDTH,
+}
+"""of the tower, whose features are never read"""
+_DEPTH = ("num_hidden_layers", "depth")
+_NO_MASKS = "flash_attention_2"
+"""the way of attending that builds no mask of all rows against all; nothing attends here"""
 
 
-def build_skeleton(config: PreTrainedConfig, family: Family | None = None) -> nn.Module:
+def build_skeleton(config: PreTrainedConfig, family: Family | None = None, narrow: bool = True) -> nn.Module:
     """The model of ``config`` without its head, with a stub of a language model; its weights are never set.
+
+    Args:
+        config: of the model.
+        family: its facts, if not those of ``family_of``.
+        narrow: make the tower's features few, where the config names their number: what comes out is the same, sooner.
 
     Raises:
         SdvlmError: the family is not known.
@@ -38,9 +53,9 @@ def build_skeleton(config: PreTrainedConfig, family: Family | None = None) -> nn
     family = family or family_of(config)
     config = copy.deepcopy(config)
     text = config.get_text_config()
-    for name, value in _SMALL.items():
-        if hasattr(text, name):
-            setattr(text, name, value)
+    _set(text, _SMALL)
+    if narrow and isinstance(tower := getattr(config, "vision_config", None), PreTrainedConfig):
+        _set(tower, _NARROW | dict.fromkeys(_DEPTH, _layers_read(config)))
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:1]
     with torch.random.fork_rng(devices=[]), no_init_weights():  # training's randomness must not depend on the probe
@@ -50,6 +65,8 @@ def build_skeleton(config: PreTrainedConfig, family: Family | None = None) -> nn
             module.forward = _hand_on
         elif isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
             module.forward = _zeros_of(module)  # type: ignore[method-assign, assignment]
+        elif isinstance(module, PreTrainedModel):
+            module.config._attn_implementation = _NO_MASKS
     model.config.get_text_config().hidden_size = _BOX  # what some reshape their tokens to
     for path in family.nowhere:
         parent, _, name = path.rpartition(".")
@@ -57,8 +74,22 @@ def build_skeleton(config: PreTrainedConfig, family: Family | None = None) -> nn
     return model.eval()  # type: ignore[no-any-return]
 
 
-def _hand_on(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return hidden_states
+def _set(config: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if not isinstance(getattr(config, name, ()), list | tuple):  # absent, or a number for each stage
+            setattr(config, name, value)
+
+
+def _layers_read(config: Any) -> int:
+    """How many layers of the tower there must be for the ones that a model reads to exist."""
+    read = getattr(config, "vision_feature_layers", None) or getattr(config, "vision_feature_layer", None) or 0
+    return max(1, *(at if at >= 0 else -1 - at for at in ([read] if isinstance(read, int) else read)))
+
+
+def _hand_on(*args: Any, **kwargs: Any) -> Any:
+    if "hidden_state" in kwargs:  # Llama 4's tower, whose blocks give tuples
+        return (kwargs["hidden_state"],)
+    return args[0] if args else kwargs["hidden_states"]
 
 
 def _zeros_of(module: Any) -> Callable[[Tensor], Tensor]:
@@ -75,14 +106,21 @@ def _zeros_of(module: Any) -> Callable[[Tensor], Tensor]:
 
 
 @torch.no_grad()
-def probe(skeleton: nn.Module, family: Family, inputs: dict[str, Tensor], cells: Sequence[Boxes]) -> Boxes:
+def probe(
+    skeleton: nn.Module,
+    family: Family,
+    inputs: dict[str, Tensor],
+    cells: Sequence[Boxes],
+    function: str = "get_image_features",
+) -> Boxes:
     """Send the cells of one picture through a skeleton: (N, 4) boxes of its tokens, NaN for those that look nowhere.
 
     Args:
         skeleton: of :func:`build_skeleton`.
         family: its facts.
-        inputs: blank ones of ``get_image_features`` for the picture.
+        inputs: blank ones of ``function`` for the picture.
         cells: (n, 4) boxes of the cells of each view, in the frame the tokens' boxes are wanted in.
+        function: name of the method that makes tokens of the inputs.
 
     Raises:
         SdvlmError: more cells went in than the tower puts out, or tokens did not come out one row each.
@@ -115,7 +153,10 @@ def probe(skeleton: nn.Module, family: Family, inputs: dict[str, Tensor], cells:
     skeleton.get_submodule(family.source).forward = emit
     if family.merge is not None:
         skeleton.get_submodule(family.merge).forward = unite
-    features = skeleton.get_image_features(**inputs, return_dict=True)  # type: ignore[operator]
+    pixels, channels = inputs["pixel_values"], getattr(getattr(config, "vision_config", None), "num_channels", None)
+    if pixels.ndim > 3:  # a narrow skeleton looks at one colour
+        inputs = inputs | {"pixel_values": pixels[..., :channels, :, :]}
+    features = getattr(skeleton, function)(**inputs, return_dict=True)
     tokens = torch.cat([row.reshape(-1, row.shape[-1]) for row in features[family.tokens]])
     if tokens.shape[-1] != _BOX:
         raise SdvlmError(

@@ -21,7 +21,7 @@ __all__ = ["DENSE", "blank_batch"]
 def blank_batch(config: PreTrainedConfig, views: Views) -> dict[str, torch.Tensor]:
     """(views, 3, height, width) of one size."""
     width, height = views.sizes[0]
-    return {"pixel_values": torch.ones(len(views.sizes), 3, height, width)}
+    return {"pixel_values": torch.ones(()).expand(len(views.sizes), 3, height, width)}
 
 
 def _gemma_cell(config: PreTrainedConfig) -> int:

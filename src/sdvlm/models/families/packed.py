@@ -34,7 +34,7 @@ def _blank_patches(config: PreTrainedConfig, views: Views) -> dict[str, torch.Te
     columns, rows = width // vision.patch_size, height // vision.patch_size
     length = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     return {
-        "pixel_values": torch.zeros(rows * columns, length),
+        "pixel_values": torch.zeros(()).expand(rows * columns, length),
         "image_grid_thw": torch.tensor([[1, rows, columns]]),
     }
 
