@@ -23,15 +23,16 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-# Image and video processors that exist only with torchvision; its Python half, beside .venv, not in it.
+# What image and video processors and towers of some families need: torchvision's Python half, num2words, timm. Beside
+# what .venv holds, not in it, so that everything else is tested as most users have it.
 TORCHVISION := $(VENV)/torchvision
 
 $(TORCHVISION): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade --target $@ torchvision
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade --target $@ torchvision num2words timm
 	@touch $@
 
 test-torchvision: $(TORCHVISION)
-	PYTHONPATH=$(TORCHVISION) $(BIN)/python -m pytest tests/models/test_families.py tests/models/test_families_contract.py
+	PYTHONPATH=$(TORCHVISION) $(BIN)/python -m pytest tests/models/test_families.py tests/models/test_families_contract.py tests/geometry/test_replay.py
 
 lint: setup
 	$(BIN)/ruff check src tests examples

@@ -2,31 +2,44 @@
 
 import numpy as np
 import pytest
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from tests.models.real_processors import image_processor
 
 from sdvlm.geometry.replay import replay
 from sdvlm.types import SdvlmError
 
 RAW = {"do_normalize": False, "do_rescale": False}
 PROCESSORS = {
-    "crop": CLIPImageProcessorPil(
-        size={"shortest_edge": 60}, crop_size={"height": 56, "width": 56}, do_center_crop=True, **RAW
+    "crop": image_processor(
+        "CLIPImageProcessor",
+        size={"shortest_edge": 60},
+        crop_size={"height": 56, "width": 56},
+        do_center_crop=True,
+        **RAW,
     ),
-    "stretch": SiglipImageProcessorPil(size={"height": 48, "width": 64}, **RAW),
-    "pad": LlavaImageProcessorPil(
+    "stretch": image_processor("SiglipImageProcessor", size={"height": 48, "width": 64}, **RAW),
+    "pad": image_processor(
+        "LlavaImageProcessor",
         do_pad=True,
         size={"shortest_edge": 56},
         crop_size={"height": 56, "width": 56},
         image_mean=[0.0, 0.0, 0.0],
         **RAW,
     ),
-    "crop beyond the picture": CLIPImageProcessorPil(
-        size={"shortest_edge": 40}, crop_size={"height": 50, "width": 50}, do_center_crop=True, **RAW
+    "crop beyond the picture": image_processor(
+        "CLIPImageProcessor",
+        size={"shortest_edge": 40},
+        crop_size={"height": 50, "width": 50},
+        do_center_crop=True,
+        **RAW,
     ),
-    "as it is": CLIPImageProcessorPil(do_resize=False, do_center_crop=False, **RAW),
+    "crop an odd rest beyond the picture": image_processor(
+        "CLIPImageProcessor",
+        size={"shortest_edge": 41},
+        crop_size={"height": 50, "width": 50},
+        do_center_crop=True,
+        **RAW,
+    ),
+    "as it is": image_processor("CLIPImageProcessor", do_resize=False, do_center_crop=False, **RAW),
 }
 SIZES = [(80, 60), (61, 97), (64, 64), (120, 45)]
 
@@ -66,8 +79,13 @@ def test_a_processed_pixel_shows_what_lay_where_the_replay_says(name, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_picture_cut_into_patches_shows_what_lay_where_the_replay_says(size):
-    processor = Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 256, "longest_edge": 4096}, patch_size=8, merge_size=1, temporal_patch_size=1, **RAW
+    processor = image_processor(
+        "Qwen2VLImageProcessor",
+        size={"shortest_edge": 256, "longest_edge": 4096},
+        patch_size=8,
+        merge_size=1,
+        temporal_patch_size=1,
+        **RAW,
     )
     made = processor(ramp(size), return_tensors="np")
     _, rows, columns = made["image_grid_thw"][0]
@@ -77,10 +95,13 @@ def test_a_picture_cut_into_patches_shows_what_lay_where_the_replay_says(size):
 
 def test_what_cannot_be_replayed_is_refused():
     with pytest.raises(SdvlmError, match="cannot replay an image processor that resizes"):
-        replay(CLIPImageProcessorPil(size={"shortest_edge": 20, "longest_edge": 40}, do_center_crop=False), (30, 20))
-    padding = CLIPImageProcessorPil()
+        replay(
+            image_processor("CLIPImageProcessor", size={"shortest_edge": 20, "longest_edge": 40}, do_center_crop=False),
+            (30, 20),
+        )
+    padding = image_processor("CLIPImageProcessor")
     padding.do_pad = True
-    with pytest.raises(SdvlmError, match="padding of CLIPImageProcessorPil"):
+    with pytest.raises(SdvlmError, match="padding of CLIPImageProcessor"):
         replay(padding, (30, 20))
     with pytest.raises(SdvlmError, match="4000x10 pixels does not fit"):
-        replay(Qwen2VLImageProcessorPil(), (4000, 10))
+        replay(image_processor("Qwen2VLImageProcessor"), (4000, 10))

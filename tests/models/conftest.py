@@ -8,22 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from tests.models.real_processors import image_processor, llava_processor, with_video_half
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
 )
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-from sdvlm.models.families import ImageOnlyQwenProcessor
 
 CORPUS = [
     "How far is the red chair from the camera? It is 1.25 m away.",
@@ -98,15 +93,9 @@ def tiny_llava(
     """LLaVA-1.5: CLIP tower, two-layer projector, Llama."""
     tokenizer = train_tokenizer(["<pad>", "<s>", "</s>", "<image>"], "<s>", "</s>")
     sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-    image_processor = LlavaImageProcessorPil(do_pad=True, **sizes) if pad else CLIPImageProcessorPil(**sizes)
-    processor = LlavaProcessor(
-        image_processor,
-        tokenizer,
-        patch_size=patch,
-        vision_feature_select_strategy="default",
-        chat_template=LLAVA_TEMPLATE,
-        num_additional_image_tokens=1,
-    )
+    name, padding = ("LlavaImageProcessor", {"do_pad": True}) if pad else ("CLIPImageProcessor", {})
+    pictures = image_processor(name, **sizes, **padding)
+    processor = llava_processor(pictures, tokenizer, patch, LLAVA_TEMPLATE)
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=24,
@@ -147,9 +136,7 @@ def tiny_qwen() -> Tiny:
         "<|video_pad|>",
     ]
     tokenizer = train_tokenizer(special, None, "<|im_end|>")
-    image_processor = Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 16 * 16, "longest_edge": 16 * 16 * 48}, patch_size=8, merge_size=2
-    )
+    sizes = {"size": {"shortest_edge": 16 * 16, "longest_edge": 16 * 16 * 48}, "patch_size": 8, "merge_size": 2}
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in special}
     config = Qwen2_5_VLConfig(
         vision_config={
@@ -180,8 +167,13 @@ def tiny_qwen() -> Tiny:
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
-    processor = ImageOnlyQwenProcessor(
-        image_processor=image_processor, tokenizer=tokenizer, chat_template=QWEN_TEMPLATE
+    processor = with_video_half(
+        "Qwen2_5_VLProcessor",
+        "Qwen2VLVideoProcessor",
+        sizes,
+        image_processor=image_processor("Qwen2VLImageProcessor", **sizes),
+        tokenizer=tokenizer,
+        chat_template=QWEN_TEMPLATE,
     )
     return Tiny("qwen2.5-vl", _seeded(lambda: Qwen2_5_VLForConditionalGeneration(config)), processor, 16)
 

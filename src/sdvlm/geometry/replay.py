@@ -48,9 +48,8 @@ def replay_crop(processor: Any, size: Size) -> ImageTransform:
     if processor.do_resize:
         steps = steps.then(transform.resize(steps.target_size, _resized(steps.target_size, processor.size)))
     if getattr(processor, "do_center_crop", False):
-        (width, height), (w, h) = steps.target_size, (processor.crop_size["width"], processor.crop_size["height"])
-        left, top = (width - w) // 2, (height - h) // 2  # floor, also where the picture is the smaller one
-        steps = steps.then(transform.crop(steps.target_size, (left, top, left + w, top + h)))
+        wanted = (processor.crop_size["width"], processor.crop_size["height"])
+        steps = steps.then(_center_crop(processor, steps.target_size, wanted))
     return steps
 
 
@@ -65,6 +64,14 @@ def replay_smart_resize(processor: Any, size: Size) -> ImageTransform:
     except ValueError as error:
         raise SdvlmError(f"the picture of {size[0]}x{size[1]} pixels does not fit this model: {error}") from error
     return transform.resize(size, (width, height))
+
+
+def _center_crop(processor: Any, source: Size, wanted: Size) -> ImageTransform:
+    """Of an odd rest left and top get less; where the picture is the smaller one, Pillow's processors pad them more."""
+    if getattr(processor, "backend", "pil") == "torchvision":
+        return transform.center_crop(source, wanted)
+    left, top = ((have - want) // 2 for have, want in zip(source, wanted, strict=True))
+    return transform.crop(source, (left, top, left + wanted[0], top + wanted[1]))
 
 
 def _resized(source: Size, wanted: Mapping[str, int | None]) -> Size:

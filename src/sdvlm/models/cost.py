@@ -17,6 +17,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedConfig
 from sdvlm.fusion.build import build_fusion
 from sdvlm.fusion.config import DRAWN_OR_WORDED, ENCODED, PLACES, FusionConfig, Place
 from sdvlm.fusion.towers import vision_children
+from sdvlm.models.families import token_width
 from sdvlm.models.grid import TokenGrid
 from sdvlm.types import SdvlmError
 
@@ -87,7 +88,7 @@ def fusion_costs(vlm_config: PreTrainedConfig, image_processor: Any, size: tuple
             parameters = 0
             if name not in DRAWN_OR_WORDED:
                 with torch.device("meta"):
-                    parameters = _count(build_fusion(config, text.hidden_size, host))
+                    parameters = _count(build_fusion(config, token_width(vlm_config), host))
         except SdvlmError as error:
             out.append(FusionCost(name, place, tokens, None, None, None, None, str(error)))
             continue

@@ -115,8 +115,8 @@ def _group(places: Sequence[tuple[str, str]], name: str) -> str:
 
 def projector_path(vlm: Any) -> str:
     """Path, in the vision-language model, of the module between its vision tower and its language model."""
-    family = family_of(vlm.config)
-    return f"{vlm.base_model_prefix!s}.{family.between}"
+    host, between = _path(vlm, vlm.base_model), family_of(vlm.config).between
+    return f"{host}.{between}" if host else between
 
 
 def _whole_modules(vlm: Any, lr: LearningRates) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.models.conftest import tiny_llava
+from tests.models.real_processors import image_processor, llava_processor
 from tests.models.zoo.base import SIZES_OF_TEXT, Tiny, clip, ids_of_text, llama, made, siglip, template, tokenizer_with
 from transformers import (
     ConvNextConfig,
@@ -16,24 +19,25 @@ from transformers import (
     Gemma3Processor,
     Gemma3TextConfig,
     GemmaConfig,
-    LlavaProcessor,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     PaliGemmaProcessor,
     VipLlavaConfig,
     VipLlavaForConditionalGeneration,
 )
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.deepseek_vl.image_processing_pil_deepseek_vl import DeepseekVLImageProcessorPil
-from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 SIDE, PATCH = 56, 14
 
 
+def _clip_pictures() -> Any:
+    return image_processor(
+        "CLIPImageProcessor", size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+    )
+
+
 def paligemma() -> Tiny:
     tokenizer = tokenizer_with(image_token="<image>")
-    pictures = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    pictures = image_processor("SiglipImageProcessor", size={"height": SIDE, "width": SIDE})
     pictures.image_seq_length = (SIDE // PATCH) ** 2
     processor = PaliGemmaProcessor(pictures, tokenizer, chat_template=template("<image>"))
     config = PaliGemmaConfig(
@@ -48,7 +52,7 @@ def paligemma() -> Tiny:
 def gemma3() -> Tiny:
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     tokenizer = tokenizer_with(**names)
-    pictures = Gemma3ImageProcessorPil(size={"height": SIDE, "width": SIDE}, do_pan_and_scan=False)
+    pictures = image_processor("Gemma3ImageProcessor", size={"height": SIDE, "width": SIDE}, do_pan_and_scan=False)
     processor = Gemma3Processor(
         pictures, tokenizer, chat_template=template("<start_of_image>"), image_seq_length=(SIDE // PATCH // 2) ** 2
     )
@@ -65,7 +69,7 @@ def gemma3() -> Tiny:
 
 def deepseek_vl() -> Tiny:
     tokenizer = tokenizer_with(image_token="<image_placeholder>")
-    pictures = DeepseekVLImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    pictures = image_processor("DeepseekVLImageProcessor", size={"height": SIDE, "width": SIDE})
     processor = DeepseekVLProcessor(
         pictures, tokenizer, template("<image_placeholder>"), num_image_tokens=(SIDE // PATCH) ** 2
     )
@@ -80,10 +84,7 @@ def deepseek_vl() -> Tiny:
 def fast_vlm() -> Tiny:
     """A convolutional tower of transformers in the place of FastViT, which needs timm."""
     tokenizer = tokenizer_with("<image>")
-    pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
-    processor = LlavaProcessor(
-        pictures, tokenizer, patch_size=PATCH, vision_feature_select_strategy="full", chat_template=template("<image>")
-    )
+    processor = llava_processor(_clip_pictures(), tokenizer, PATCH, template("<image>"), class_token=False)
     tower = ConvNextConfig(hidden_sizes=[24], depths=[1], num_stages=1, patch_size=PATCH, image_size=SIDE)
     tower.hidden_size = 24
     config = FastVlmConfig(
@@ -97,15 +98,7 @@ def fast_vlm() -> Tiny:
 
 def vipllava() -> Tiny:
     tokenizer = tokenizer_with("<image>")
-    pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
-    processor = LlavaProcessor(
-        pictures,
-        tokenizer,
-        patch_size=PATCH,
-        vision_feature_select_strategy="default",
-        chat_template=template("<image>"),
-        num_additional_image_tokens=1,
-    )
+    processor = llava_processor(_clip_pictures(), tokenizer, PATCH, template("<image>"))
     config = VipLlavaConfig(
         vision_config=clip(SIDE, PATCH),
         text_config=llama(tokenizer),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DEEP", "PACKED", "PREFIX", "REFUSED"]
+__all__ = ["DEEP", "ONE_PICTURE", "PACKED", "PREFIX", "REFUSED"]
 
 _OWN_WORDS = "refused: PaliGemmaProcessor tokenises prompts its own way; ask one question at a time"
 PREFIX: dict[str, str] = {
@@ -10,6 +10,9 @@ PREFIX: dict[str, str] = {
     "gemma3": "copied",
     "gemma4": "copied",
     "aya_vision": "copied",
+    "cohere2_vision": "copied",
+    "llama4": "copied",
+    "lfm2_vl": "one by one",
     "qwen3_5": "one by one",
 }
 """how families answer several questions about a picture, where that is not by sharing what the prompts begin with"""
@@ -19,11 +22,17 @@ PACKED: dict[str, str] = {
     "gemma3": "it has layers of sliding_attention, whose reach is counted in rows",
     "gemma4": "it has layers of sliding_attention, whose reach is counted in rows",
     "aya_vision": "it has layers of sliding_attention, whose reach is counted in rows",
+    "cohere2_vision": "it has layers of sliding_attention, whose reach is counted in rows",
+    "llama4": "it has layers of chunked_attention, whose reach is counted in rows",
+    "lfm2_vl": "it has layers of conv, whose reach is counted in rows",
     "qwen3_5": "it has layers of linear_attention, whose reach is counted in rows",
 }
 """why families are not trained on packed rows"""
 
-_TILED = {"llava_next", "llava_onevision", "internvl", "aya_vision", "idefics3", "smolvlm", "ovis2"}
+_TILED = {
+    *("llava_next", "llava_onevision", "internvl", "aya_vision", "idefics3", "smolvlm", "ovis2"),
+    *("llama4", "cohere2_vision", "lfm2_vl", "perception_lm"),
+}
 REFUSED: dict[str, set[str]] = {
     "encoder_add": _TILED | {"mistral3", "gemma4"},
     "depth_token": _TILED | {"qwen3_vl", "qwen3_vl_moe"},
@@ -33,3 +42,6 @@ REFUSED: dict[str, set[str]] = {
 
 DEEP = {"qwen3_vl", "qwen3_vl_moe"}
 """families with deeper feature levels"""
+
+ONE_PICTURE: dict[str, str] = {}
+"""families that take one picture a prompt, and what they say to two"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.models.conftest import tiny_qwen
+from tests.models.real_processors import image_processor, with_video_half
 from tests.models.zoo.base import SIZES_OF_TEXT, Tiny, ids_of_text, made, template, tokenizer_with
 from transformers import (
     Glm4vConfig,
@@ -18,10 +19,6 @@ from transformers import (
     Qwen3VLMoeConfig,
     Qwen3VLMoeForConditionalGeneration,
 )
-from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-from sdvlm.models.families.processors import image_only
 
 PATCH = 8
 SPECIAL = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
@@ -42,11 +39,12 @@ def _tokens(tokenizer: Any) -> dict[str, int]:
 
 
 def _processor(name: str, tokenizer: Any) -> Any:
-    pictures = Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 256, "longest_edge": 256 * 48}, patch_size=PATCH, merge_size=2
-    )
-    return image_only(name)(
-        image_processor=pictures,
+    sizes = {"size": {"shortest_edge": 256, "longest_edge": 256 * 48}, "patch_size": PATCH, "merge_size": 2}
+    return with_video_half(
+        name,
+        name.replace("Processor", "VideoProcessor"),
+        sizes,
+        image_processor=image_processor("Qwen2VLImageProcessor", **sizes),
         tokenizer=tokenizer,
         chat_template=template("<|vision_start|><|image_pad|><|vision_end|>"),
     )
@@ -110,11 +108,12 @@ def qwen3_5() -> Tiny:
 def glm4v() -> Tiny:
     special = ("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>")
     tokenizer = tokenizer_with(*special, "<|image|>", "<|video|>")
-    pictures = Glm4vImageProcessorPil(
-        size={"shortest_edge": 256, "longest_edge": 256 * 96}, patch_size=PATCH, merge_size=2
-    )
-    processor = image_only("Glm4vProcessor")(
-        image_processor=pictures,
+    sizes = {"size": {"shortest_edge": 256, "longest_edge": 256 * 96}, "patch_size": PATCH, "merge_size": 2}
+    processor = with_video_half(
+        "Glm4vProcessor",
+        "Glm4vVideoProcessor",
+        sizes,
+        image_processor=image_processor("Glm4vImageProcessor", **sizes),
         tokenizer=tokenizer,
         chat_template=template("<|begin_of_image|><|image|><|end_of_image|>"),
     )

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import sys
 
+from tests.models.real_processors import image_processor, with_video_half
 from tests.models.zoo.base import SIZES_OF_TEXT, Tiny, ids_of_text, llama, made, template, tokenizer_with
 from transformers import (
+    Gemma4AudioFeatureExtractor,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     PixtralVisionConfig,
 )
-from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 from transformers.models.pixtral import image_processing_pil_pixtral
-from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 from transformers.utils.import_utils import is_torchvision_available
-
-from sdvlm.models.families.processors import image_only
 
 PATCH = 8
 
 
 def mistral3() -> Tiny:
-    """Its processor takes one function of sizes from a module that imports torchvision; the other module has it too."""
+    """Without torchvision: its processor takes one function of sizes from a module that imports it; another has it."""
     if not is_torchvision_available():
         name = "transformers.models.pixtral.image_processing_pixtral"
         sys.modules.setdefault(name, image_processing_pil_pixtral)
     from transformers.models.pixtral.processing_pixtral import PixtralProcessor
 
     tokenizer = tokenizer_with("[IMG]", "[IMG_BREAK]", "[IMG_END]")
-    pictures = PixtralImageProcessorPil(size={"longest_edge": 80}, patch_size={"height": PATCH, "width": PATCH})
+    pictures = image_processor(
+        "PixtralImageProcessor", size={"longest_edge": 80}, patch_size={"height": PATCH, "width": PATCH}
+    )
     processor = PixtralProcessor(
         pictures, tokenizer, patch_size=PATCH, spatial_merge_size=2, chat_template=template("[IMG]")
     )
@@ -54,9 +54,16 @@ def gemma4() -> Tiny:
     names = {"image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>"}
     audio = {"audio_token": "<|audio|>", "boa_token": "<|audio>", "eoa_token": "<audio|>"}
     tokenizer = tokenizer_with("<|video|>", **names, **audio)
-    pictures = Gemma4ImageProcessorPil(patch_size=PATCH, max_soft_tokens=70, pooling_kernel_size=2)
-    processor = image_only("Gemma4Processor")(
-        pictures, tokenizer, chat_template=template("<|image|>"), image_seq_length=70
+    sizes = {"patch_size": PATCH, "max_soft_tokens": 70, "pooling_kernel_size": 2}
+    processor = with_video_half(
+        "Gemma4Processor",
+        "Gemma4VideoProcessor",
+        sizes,
+        image_processor=image_processor("Gemma4ImageProcessor", **sizes),
+        tokenizer=tokenizer,
+        chat_template=template("<|image|>"),
+        image_seq_length=70,
+        **({"feature_extractor": Gemma4AudioFeatureExtractor()} if is_torchvision_available() else {}),
     )
     config = Gemma4Config(
         vision_config={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.models.real_processors import image_processor, with_video_half
 from tests.models.zoo.base import SIZES_OF_TEXT, Tiny, clip, ids_of_text, llama, made, siglip, template, tokenizer_with
 from transformers import (
     AyaVisionConfig,
@@ -27,15 +28,8 @@ from transformers import (
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
 )
-from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
-from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
-from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
-from transformers.models.ovis2.image_processing_pil_ovis2 import Ovis2ImageProcessorPil
 from transformers.models.smolvlm import processing_smolvlm
-from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
-
-from sdvlm.models.families.processors import image_only
+from transformers.utils.import_utils import is_torchvision_available
 
 SIDE, PATCH = 28, 7
 SQUARE = {"height": SIDE, "width": SIDE}
@@ -44,8 +38,8 @@ PINPOINTS = [[28, 56], [56, 28], [56, 56], [28, 84], [84, 28]]
 
 def llava_next() -> Tiny:
     tokenizer = tokenizer_with("<image>")
-    pictures = LlavaNextImageProcessorPil(
-        size={"shortest_edge": SIDE}, crop_size=SQUARE, image_grid_pinpoints=PINPOINTS
+    pictures = image_processor(
+        "LlavaNextImageProcessor", size={"shortest_edge": SIDE}, crop_size=SQUARE, image_grid_pinpoints=PINPOINTS
     )
     processor = LlavaNextProcessor(
         pictures,
@@ -66,8 +60,11 @@ def llava_next() -> Tiny:
 
 def llava_onevision() -> Tiny:
     tokenizer = tokenizer_with("<image>", "<video>")
-    pictures = LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=PINPOINTS)
-    processor = image_only("LlavaOnevisionProcessor")(
+    pictures = image_processor("LlavaOnevisionImageProcessor", size=SQUARE, image_grid_pinpoints=PINPOINTS)
+    processor = with_video_half(
+        "LlavaOnevisionProcessor",
+        "LlavaOnevisionVideoProcessor",
+        {"size": SQUARE},
         image_processor=pictures,
         tokenizer=tokenizer,
         num_image_tokens=(SIDE // PATCH) ** 2,
@@ -92,8 +89,11 @@ def internvl() -> Tiny:
         context_image_token="<IMG_CONTEXT>",
         video_token="<video>",
     )
-    processor = image_only("InternVLProcessor")(
-        image_processor=GotOcr2ImageProcessorPil(size=SQUARE, max_patches=4),
+    processor = with_video_half(
+        "InternVLProcessor",
+        "InternVLVideoProcessor",
+        {"size": SQUARE},
+        image_processor=image_processor("GotOcr2ImageProcessor", size=SQUARE, max_patches=4),
         tokenizer=tokenizer,
         image_seq_length=(SIDE // PATCH // 2) ** 2,
         chat_template=template("<IMG_CONTEXT>"),
@@ -118,7 +118,7 @@ def aya_vision() -> Tiny:
     marks = ("<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE", "TILE_GLOBAL")
     tokenizer = tokenizer_with("<image>", *marks)
     processor = AyaVisionProcessor(
-        GotOcr2ImageProcessorPil(size=SQUARE, max_patches=4),
+        image_processor("GotOcr2ImageProcessor", size=SQUARE, max_patches=4),
         tokenizer,
         patch_size=PATCH,
         img_size=SIDE,
@@ -140,8 +140,11 @@ def idefics3() -> Tiny:
     tokenizer = tokenizer_with(
         "<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", "<row_1_col_1>", "<row_1_col_2>"
     )
-    pictures = Idefics3ImageProcessorPil(
-        size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}, return_row_col_info=True
+    pictures = image_processor(
+        "Idefics3ImageProcessor",
+        size={"longest_edge": 2 * SIDE},
+        max_image_size={"longest_edge": SIDE},
+        return_row_col_info=True,
     )
     processor = Idefics3Processor(
         pictures, tokenizer, image_seq_len=(SIDE // PATCH // 2) ** 2, chat_template=template("<image>")
@@ -167,13 +170,20 @@ def _idefics(cls: Any, tokenizer: Any) -> Any:
 
 
 def smolvlm() -> Tiny:
-    """``num2words``, which its processor asks for, writes numbers of video frames and is not needed for pictures."""
-    processing_smolvlm.num2words = processing_smolvlm.num2words or str
+    """Without torchvision, ``num2words`` is left out too: its processor writes numbers of video frames with it."""
+    if not is_torchvision_available():
+        processing_smolvlm.num2words = processing_smolvlm.num2words or str
     tokenizer = tokenizer_with("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
-    pictures = SmolVLMImageProcessorPil(
-        size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}, return_row_col_info=True
+    pictures = image_processor(
+        "SmolVLMImageProcessor",
+        size={"longest_edge": 2 * SIDE},
+        max_image_size={"longest_edge": SIDE},
+        return_row_col_info=True,
     )
-    processor = image_only("SmolVLMProcessor")(
+    processor = with_video_half(
+        "SmolVLMProcessor",
+        "SmolVLMVideoProcessor",
+        {"size": {"longest_edge": SIDE}, "max_image_size": {"longest_edge": SIDE}, "num_frames": 4, "fps": 1},
         image_processor=pictures,
         tokenizer=tokenizer,
         image_seq_len=(SIDE // PATCH // 2) ** 2,
@@ -186,7 +196,7 @@ def ovis2() -> Tiny:
     marks = ("<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>")
     tokenizer = tokenizer_with("<image>", *marks)
     processor = Ovis2Processor(
-        Ovis2ImageProcessorPil(size=SQUARE, crop_to_patches=True, max_patches=4),
+        image_processor("Ovis2ImageProcessor", size=SQUARE, crop_to_patches=True, max_patches=4),
         tokenizer,
         chat_template=template("<image>"),
         image_seq_length=(SIDE // PATCH // 2) ** 2,

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from sdvlm.models.families.family import Family, Views
-from sdvlm.models.families.known import FAMILIES, family_of, register_family
+from sdvlm.models.families.known import FAMILIES, family_of, register_family, token_width
 from sdvlm.models.families.positions import position_axes, position_offset
-from sdvlm.models.families.processors import ImageOnlyQwenProcessor, load_processor, pictures_of_prompts
+from sdvlm.models.families.processors import (
+    ImageOnlyQwenProcessor,
+    adds_special_tokens,
+    load_processor,
+    pictures_of_prompts,
+    processed,
+)
 
 __all__ = [
     "FAMILIES",
     "Family",
     "ImageOnlyQwenProcessor",
     "Views",
+    "adds_special_tokens",
     "family_of",
     "load_processor",
     "pictures_of_prompts",
     "position_axes",
     "position_offset",
+    "processed",
     "register_family",
+    "token_width",
 ]

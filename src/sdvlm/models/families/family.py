@@ -72,6 +72,10 @@ class Family:
     """path of the module between tower and language model; empty: ``merge``, else ``source``"""
     tokens: str = "pooler_output"
     """field of the output of ``get_image_features`` that reaches the language model"""
+    width: Callable[[PreTrainedConfig], int] = lambda config: int(config.get_text_config().hidden_size)
+    """numbers a token of that field has; other than the language model's where its projector comes after"""
+    beside: Callable[[PreTrainedConfig, Any, Size], Views] | None = None
+    """``views`` of a picture that shares its prompt with others; None: the same"""
     per_picture: bool = True
     """whether that field holds one entry a picture; False: one a view, or one a prompt"""
 

@@ -9,37 +9,55 @@ from sdvlm.models.families.family import Family
 from sdvlm.models.families.packed import PACKED
 from sdvlm.models.families.ragged import RAGGED
 from sdvlm.models.families.tiled import TILED
+from sdvlm.models.families.with_torchvision import WITH_TORCHVISION
 from sdvlm.types import SdvlmError
 
-__all__ = ["FAMILIES", "QUERIED", "family_of", "register_family"]
+__all__ = ["FAMILIES", "GUESSED", "QUERIED", "family_of", "register_family", "stated_family", "token_width"]
 
-FAMILIES: dict[str, Family] = {**DENSE, **PACKED, **RAGGED, **TILED}
+FAMILIES: dict[str, Family] = {**DENSE, **PACKED, **RAGGED, **TILED, **WITH_TORCHVISION}
 """by ``model_type`` of the config"""
-
+GUESSED: dict[str, Family] = {}
+"""what ``families.unknown`` found out and proved about others, in this process"""
 
 QUERIED = frozenset({"aria", "blip-2", "idefics2", "instructblip", "instructblipvideo", "kosmos-2", "mllama"})
 """families whose language model reads learned queries of the picture (Q-Former, resampler) or attends to its features:
 no image token looks at a place"""
 
 
-def family_of(config: PreTrainedConfig) -> Family:
-    """The facts about a model's family.
+def stated_family(config: PreTrainedConfig) -> Family | None:
+    """The facts about a model's family; None: nobody has stated them.
 
     Raises:
-        SdvlmError: the family is not known yet, or its tokens look at no place.
+        SdvlmError: its tokens look at no place.
     """
     if config.model_type in QUERIED and config.model_type not in FAMILIES:
         raise SdvlmError(
             f"the image tokens of '{config.model_type}' are learned queries and look at no place of the picture, so no "
             "depth belongs to them; the fusion 'depth_prompt' writes depth into the prompt and works"
         )
-    if config.model_type not in FAMILIES:
+    return FAMILIES.get(config.model_type)
+
+
+def family_of(config: PreTrainedConfig) -> Family:
+    """The facts about a model's family, stated or guessed before.
+
+    Raises:
+        SdvlmError: the family is not known, or its tokens look at no place.
+    """
+    family = stated_family(config) or GUESSED.get(config.model_type)
+    if family is None:
         known = ", ".join(sorted(FAMILIES))
         raise SdvlmError(
             f"where the image tokens of '{config.model_type}' look is not known (known: {known}); "
             "state its views, cells and source with sdvlm.models.families.register_family (docs/families.md)"
         )
-    return FAMILIES[config.model_type]
+    return family
+
+
+def token_width(config: PreTrainedConfig) -> int:
+    """Numbers that an image token has where depth meets it; the language model's width for a family not known."""
+    family = FAMILIES.get(config.model_type)
+    return int(config.get_text_config().hidden_size) if family is None else family.width(config)
 
 
 def register_family(model_type: str, family: Family) -> None:

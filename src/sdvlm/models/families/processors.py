@@ -8,13 +8,16 @@ from os import PathLike
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from transformers import (
     AutoProcessor,
     Gemma3Processor,
     Gemma4Processor,
     Glm4vProcessor,
     InternVLProcessor,
+    Lfm2VlProcessor,
     LlavaOnevisionProcessor,
+    PerceptionLMProcessor,
     ProcessorMixin,
     Qwen2_5_VLProcessor,
     Qwen2VLProcessor,
@@ -25,7 +28,14 @@ from transformers.utils.import_utils import is_torchvision_available
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["ImageOnlyQwenProcessor", "image_only", "load_processor", "pictures_of_prompts"]
+__all__ = [
+    "ImageOnlyQwenProcessor",
+    "adds_special_tokens",
+    "image_only",
+    "load_processor",
+    "pictures_of_prompts",
+    "processed",
+]
 
 
 class _ImageOnly:
@@ -109,6 +119,10 @@ def image_only(processor_class: str) -> Any:
     return _WITHOUT_VIDEO[processor_class]
 
 
+_NESTED = Gemma3Processor | Gemma4Processor | Lfm2VlProcessor | LlavaOnevisionProcessor | SmolVLMProcessor
+"""those that ask which pictures stand in which prompt"""
+
+
 def pictures_of_prompts(processor: Any, pictures: list[Any], counts: Sequence[int]) -> list[Any]:
     """Pictures as a processor wants those of several prompts: in one list, or where it asks for it a list a prompt.
 
@@ -117,32 +131,78 @@ def pictures_of_prompts(processor: Any, pictures: list[Any], counts: Sequence[in
         pictures: of all prompts, in order.
         counts: of each prompt.
     """
-    if not isinstance(processor, Gemma3Processor | Gemma4Processor | SmolVLMProcessor):
+    if not isinstance(processor, _NESTED):
         return pictures
     ends = list(itertools.accumulate(counts))
     return [pictures[end - count : end] for end, count in zip(ends, counts, strict=True)]
+
+
+def processed(processor: Any, **given: Any) -> dict[str, Any]:
+    """What a processor makes of texts, images and videos, in tensors.
+
+    Perception LM's stacks the tiles of pictures, which fails where they are not equally many; here they come one after
+    another, as (tiles, 1, 3, height, width). Llama 4's makes pixels in bfloat16; here they come in float32 as of all
+    others, to be cast to the model's precision.
+    """
+    if not isinstance(processor, PerceptionLMProcessor):
+        made = dict(processor(**given))
+        pixels = made.get("pixel_values")
+        if isinstance(pixels, torch.Tensor) and pixels.dtype == torch.bfloat16:
+            made["pixel_values"] = pixels.float()
+        return made
+    out: dict[str, Any] = {}
+    for name, value in processor(**{**given, "return_tensors": None}).items():
+        if name in ("pixel_values", "pixel_values_videos"):
+            out[name] = torch.cat(list(value))[:, None]
+        else:
+            out[name] = torch.tensor(value) if name in _ROWS else value
+    return out
+
+
+_ROWS = ("input_ids", "attention_mask", "mm_token_type_ids")
+
+
+def adds_special_tokens(processor: Any) -> bool:
+    """Whether a processor lets its tokenizer add special tokens (LFM2-VL's does not)."""
+    stated = getattr(processor, "text_kwargs", None)  # before transformers 5.22: defaults of the class of arguments
+    if stated is None:
+        stated = getattr(getattr(processor, "valid_processor_kwargs", None), "_defaults", {}).get("text_kwargs", {})
+    return bool(stated.get("add_special_tokens", True))
 
 
 def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:
     """A model's processor from a folder or hub id; without its video half where torchvision is missing.
 
     Raises:
-        SdvlmError: there is no processor; says where it looked.
+        SdvlmError: there is no processor, or it works only with torchvision; says where it looked and what to do.
     """
     try:
-        if not is_torchvision_available():
-            stored, _ = ProcessorMixin.get_processor_dict(folder_or_id)
-            if stored.get("processor_class") in _WITHOUT_VIDEO:
-                found: ProcessorMixin = _WITHOUT_VIDEO[stored["processor_class"]].from_pretrained(folder_or_id)
-                return found
-        processor = AutoProcessor.from_pretrained(folder_or_id)
+        processor = _loaded(folder_or_id)
     except (OSError, ValueError, ImportError) as error:
+        if "torchvision" in str(error).lower() and not is_torchvision_available():
+            raise SdvlmError(
+                f"the processor at '{folder_or_id}' works only with torchvision, which is not installed: "
+                "pip install torchvision"
+            ) from error
         raise SdvlmError(
             f"no processor (tokenizer, image processor) at '{folder_or_id}': {_first_line(error)}"
         ) from error
     if not isinstance(processor, ProcessorMixin):
         raise SdvlmError(f"'{folder_or_id}' holds only a {type(processor).__name__}; a processor with images is wanted")
     return processor
+
+
+def _loaded(folder_or_id: str | PathLike[str]) -> Any:
+    stored, _ = ProcessorMixin.get_processor_dict(folder_or_id)
+    halved = _WITHOUT_VIDEO.get(stored.get("processor_class", ""))
+    if halved is None:
+        return AutoProcessor.from_pretrained(folder_or_id)
+    if not is_torchvision_available():
+        return halved.from_pretrained(folder_or_id)
+    try:
+        return AutoProcessor.from_pretrained(folder_or_id)
+    except OSError:  # saved where there was no torchvision, so without its video half
+        return halved.from_pretrained(folder_or_id)
 
 
 def _first_line(error: Exception) -> str:
