@@ -26,13 +26,14 @@ test: setup
 # What image and video processors and towers of some families need: torchvision's Python half, num2words, timm. Beside
 # what .venv holds, not in it, so that everything else is tested as most users have it.
 TORCHVISION := $(VENV)/torchvision
+TORCHVISION_TESTS := tests/models/test_famil*.py tests/models/test_load_processor.py tests/models/test_pan_and_scan.py tests/models/test_several*.py tests/models/test_video*.py
 
 $(TORCHVISION): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade --target $@ torchvision num2words timm
 	@touch $@
 
 test-torchvision: $(TORCHVISION)
-	PYTHONPATH=$(TORCHVISION) $(BIN)/python -m pytest tests/models/test_families.py tests/models/test_families_contract.py tests/geometry/test_replay.py
+	PYTHONPATH=$(TORCHVISION) $(BIN)/python -m pytest tests/geometry/test_replay.py $(wildcard $(TORCHVISION_TESTS))
 
 lint: setup
 	$(BIN)/ruff check src tests examples

@@ -16,7 +16,7 @@ from transformers import Blip2Config, Idefics2Config, InstructBlipConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sdvlm.models.conversation import Prompt
-from sdvlm.models.families import FAMILIES, family_of, register_family
+from sdvlm.models.families import FAMILIES, family_of, processed, register_family
 from sdvlm.models.grid import TokenGrid, token_boxes
 from sdvlm.models.template_prompts import TemplatePrompts
 from sdvlm.types import SdvlmError
@@ -28,8 +28,12 @@ EDGE = 5
 
 @pytest.fixture(scope="module", params=MEMBERS)
 def family(request: pytest.FixtureRequest) -> Any:
-    """Each family in turn: a real model with real weights, but no block of its tower mixes tokens."""
-    tiny = ZOO[request.param]()
+    """Each family in turn."""
+    return unmixed(ZOO[request.param]())
+
+
+def unmixed(tiny: Tiny) -> Tiny:
+    """A real model with real weights, but no block of its tower mixes tokens."""
     for module in tiny.model.base_model.modules():
         if isinstance(module, GradientCheckpointingLayer) or type(module).__name__ == "EvaBlock":  # timm's
             module.forward = _hand_on
@@ -59,7 +63,7 @@ def image_tokens(tiny: Tiny, images: list[np.ndarray]) -> np.ndarray:
 def placeholders(tiny: Tiny, size: tuple[int, int]) -> int:
     ask = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
     text = tiny.processor.apply_chat_template(ask, add_generation_prompt=True)
-    made = tiny.processor(text=[text], images=[Image.fromarray(noise(size, 0))], return_tensors="pt")
+    made = processed(tiny.processor, text=[text], images=[Image.fromarray(noise(size, 0))], return_tensors="pt")
     return int((made["input_ids"] == tiny.model.config.image_token_id).sum())
 
 
@@ -94,6 +98,11 @@ def test_there_is_a_box_or_none_for_every_placeholder(family: Tiny, size: tuple[
 
 @pytest.mark.parametrize("size", SIZES)
 def test_pixels_inside_a_box_move_its_token_and_none_that_looks_elsewhere(family: Tiny, size: tuple[int, int]) -> None:
+    check_pixels_move_tokens(family, size)
+
+
+def check_pixels_move_tokens(family: Tiny, size: tuple[int, int]) -> None:
+    """Turn the inside of some boxes to its opposite: their tokens move, and those of boxes apart hardly do."""
     boxes, base = token_boxes(family.model, family.processor, size), noise(size, 0)
     before = image_tokens(family, [base])
     somewhere = np.isfinite(boxes).all(axis=1)

@@ -16,7 +16,7 @@ from sdvlm.models.grid import TokenGrid
 from sdvlm.models.pictures import per_picture
 from sdvlm.types import Camera, DepthMap, SdvlmError
 
-__all__ = ["checked_depth", "pack_depth", "rows_and_columns"]
+__all__ = ["check_whole", "checked_depth", "pack_depth", "rows_and_columns"]
 
 Size = tuple[int, int]
 
@@ -103,3 +103,17 @@ def _check_kind(fusion: FusionConfig | None, index: int, depth: DepthMap | None)
             f"depth of picture {index} is {depth.kind} but the fusion '{fusion.name}' needs {wanted} depth; "
             "use a metric estimator or sensor, or a fusion with the coordinate 'minmax'"
         )
+
+
+def check_whole(grid: TokenGrid, fusion: FusionConfig, sizes: Sequence[tuple[int, int]]) -> None:
+    """That no picture's crops come out as pictures of their own, for a coordinate counted over whole pictures.
+
+    Raises:
+        SdvlmError: they do.
+    """
+    for width, height in sizes:
+        if "apart" in grid.views((width, height)).extra:
+            raise SdvlmError(
+                f"the crops of a {width}x{height} picture come out one by one, and the coordinate "
+                f"'{fusion.coordinate}' is counted over a whole picture; use the coordinate 'log_metric'"
+            )

@@ -49,10 +49,13 @@ def paligemma() -> Tiny:
     return made("paligemma", PaliGemmaForConditionalGeneration, config, processor, PATCH)
 
 
-def gemma3() -> Tiny:
+def gemma3(**scan: Any) -> Tiny:
+    """``scan``: settings of its image processor for pan and scan, which is off otherwise."""
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     tokenizer = tokenizer_with(**names)
-    pictures = image_processor("Gemma3ImageProcessor", size={"height": SIDE, "width": SIDE}, do_pan_and_scan=False)
+    pictures = image_processor(
+        "Gemma3ImageProcessor", size={"height": SIDE, "width": SIDE}, **{"do_pan_and_scan": False, **scan}
+    )
     processor = Gemma3Processor(
         pictures, tokenizer, chat_template=template("<start_of_image>"), image_seq_length=(SIDE // PATCH // 2) ** 2
     )

@@ -1,4 +1,4 @@
-"""Families that see each picture once, at one fixed size."""
+"""Families that see each picture at one fixed size: once, or beside crops of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdvlm.geometry import transform
 from sdvlm.geometry.replay import replay_crop
 from sdvlm.geometry.transform import ImageTransform
 from sdvlm.models.families.family import Boxes, Family, Size, Views, cut, one_view, patch_cells
-from sdvlm.types import SdvlmError
+from sdvlm.models.families.processors import pan_and_scan
 
 __all__ = ["DENSE", "blank_batch"]
 
@@ -31,9 +31,25 @@ def _gemma_cell(config: PreTrainedConfig) -> int:
 
 
 def _gemma_views(config: PreTrainedConfig, image_processor: Any, size: Size) -> Views:
-    if getattr(image_processor, "do_pan_and_scan", None):
-        raise SdvlmError("pan and scan is not replayed; set do_pan_and_scan=False on the image processor")
-    return Views((replay_crop(image_processor, size),))
+    """The whole picture; where the processor pans and scans, then equal stretches of a long one."""
+    windows = [(0, 0, *size), *(_stretches(image_processor, size) if image_processor.do_pan_and_scan else ())]
+    cropped = [transform.crop(size, window) for window in windows]
+    extra = {"apart": True} if len(windows) > 1 else {}
+    return Views(tuple(one.then(replay_crop(image_processor, one.target_size)) for one in cropped), extra)
+
+
+def _stretches(image_processor: Any, size: Size) -> list[tuple[int, int, int, int]]:
+    """Windows (left, top, right, bottom) that pan and scan cuts a picture into, along its longer side; maybe none."""
+    scan = getattr(image_processor, "pan_and_scan_batched", None) or image_processor.pan_and_scan
+    blank = np.broadcast_to(np.uint8(0), (3, size[1], size[0]))
+    out, along = [], 0
+    for piece in scan(blank, **pan_and_scan(image_processor)):
+        height, width = piece.shape[-2:]
+        sideways = height == size[1]
+        left, top = (along, 0) if sideways else (0, along)
+        out.append((left, top, left + width, top + height))
+        along += width if sideways else height
+    return out
 
 
 def _longest_side(image_processor: Any, size: Size) -> ImageTransform:

@@ -33,6 +33,7 @@ __all__ = [
     "adds_special_tokens",
     "image_only",
     "load_processor",
+    "pan_and_scan",
     "pictures_of_prompts",
     "processed",
 ]
@@ -142,8 +143,12 @@ def processed(processor: Any, **given: Any) -> dict[str, Any]:
 
     Perception LM's stacks the tiles of pictures, which fails where they are not equally many; here they come one after
     another, as (tiles, 1, 3, height, width). Llama 4's makes pixels in bfloat16; here they come in float32 as of all
-    others, to be cast to the model's precision.
+    others, to be cast to the model's precision. Gemma 3's pans and scans where its image processor says so; of itself
+    it would not (transformers 5.23).
     """
+    if isinstance(processor, Gemma3Processor) and given.get("images") is not None:
+        given |= {"do_pan_and_scan": bool(processor.image_processor.do_pan_and_scan)}
+        given |= pan_and_scan(processor.image_processor)
     if not isinstance(processor, PerceptionLMProcessor):
         made = dict(processor(**given))
         pixels = made.get("pixel_values")
@@ -164,10 +169,23 @@ _ROWS = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 def adds_special_tokens(processor: Any) -> bool:
     """Whether a processor lets its tokenizer add special tokens (LFM2-VL's does not)."""
-    stated = getattr(processor, "text_kwargs", None)  # before transformers 5.22: defaults of the class of arguments
+    return bool(_defaults(processor, "text_kwargs").get("add_special_tokens", True))
+
+
+def pan_and_scan(image_processor: Any) -> dict[str, Any]:
+    """Settings of Gemma 3's crops: as the image processor states them, else as its processor would."""
+    names = ("pan_and_scan_min_crop_size", "pan_and_scan_max_num_crops", "pan_and_scan_min_ratio_to_activate")
+    stated = {name: getattr(image_processor, name) for name in names}
+    of_old = _defaults(Gemma3Processor, "images_kwargs")
+    return {name: of_old[name] if value is None else value for name, value in stated.items()}
+
+
+def _defaults(processor: Any, kind: str) -> dict[str, Any]:
+    """What a processor passes to a half of it unless told otherwise."""
+    stated = getattr(processor, kind, None)  # before transformers 5.23: defaults of the class of its arguments
     if stated is None:
-        stated = getattr(getattr(processor, "valid_processor_kwargs", None), "_defaults", {}).get("text_kwargs", {})
-    return bool(stated.get("add_special_tokens", True))
+        stated = getattr(getattr(processor, "valid_processor_kwargs", None), "_defaults", {}).get(kind, {})
+    return dict(stated)
 
 
 def load_processor(folder_or_id: str | PathLike[str]) -> ProcessorMixin:
