@@ -37,12 +37,13 @@ def test_nothing_has_no_facts_and_costs_nothing() -> None:
     assert losses.numel() == 0
 
 
-def test_without_depth_only_the_place_in_the_picture_is_known() -> None:
+def test_without_depth_only_the_place_in_the_picture_and_the_count_are_known() -> None:
     packed = packed_wall(2.0).copy()
     packed[:, :7] = np.nan
-    facts = object_facts(np.ones(SIDE * SIDE, dtype=np.float32), packed, SIDE)
+    facts = object_facts(np.ones(SIDE * SIDE, dtype=np.float32), packed, SIDE, count=3)
     assert np.isfinite(facts[:6]).all()
-    assert np.isnan(facts[6:]).all()
+    assert np.isnan(facts[6:12]).all()
+    assert facts[12] == np.log(3).astype(np.float32)
 
 
 def test_scaled_facts_are_the_facts_of_the_scaled_wall() -> None:

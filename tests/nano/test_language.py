@@ -12,7 +12,7 @@ from sdvlm.nano.encode import FAMILIES, encode_frame
 from sdvlm.nano.facts import BetweenHead, FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import FETCHING_LAYER, GROUNDING_LAYER, image_token_losses, naming_losses
-from sdvlm.nano.numbers import NumberTokens, ValuesHead
+from sdvlm.nano.numbers import ValuesHead
 from sdvlm.nano.prefix_attention import register
 from sdvlm.nano.rows import collate_rows
 
@@ -57,7 +57,7 @@ def test_losses_and_gradients_equal_those_of_separate_samples(
         encoded, of_picture = encode_frame(frame, tokenizer)
         questions += encoded[:4]
         targets += [of_picture] * 4
-    rows = collate_rows(questions, targets, tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
+    rows = collate_rows(questions, targets, tokenizer.token_to_id("<pad>"))
     depth = torch.stack([torch.from_numpy(frame.depth) for frame in frames[:2]])
     features = torch.randn(2, config.image_tokens, config.vision_width)
     parameters = [*vlm.model.language_model.parameters(), *vlm.model.multi_modal_projector.parameters()]
@@ -95,7 +95,7 @@ def test_the_naming_losses_are_those_of_the_whole_model(
     fusion, heads = build_fusion(config.fusion, config.text_width), read_outs(config)
     torch.nn.init.normal_(fusion.mlp.last.weight, std=0.1)
     encoded, of_picture = encode_frame(frames[0], tokenizer)
-    rows = collate_rows(encoded[:6], [of_picture] * 6, tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
+    rows = collate_rows(encoded[:6], [of_picture] * 6, tokenizer.token_to_id("<pad>"))
     depth = torch.from_numpy(frames[0].depth)[None]
     features = torch.randn(1, config.image_tokens, config.vision_width)
     vlm.model.language_model.set_attn_implementation(register())
@@ -106,11 +106,11 @@ def test_the_naming_losses_are_those_of_the_whole_model(
 
 
 def test_answers_are_about_the_names_that_the_question_asks_of(tokenizer: Tokenizer, frames: list[NanoFrame]) -> None:
-    numbers, seen = NumberTokens(tokenizer), set()
+    seen = set()
     for frame in frames:
         encoded, of_picture = encode_frame(frame, tokenizer)
         for question, tokens in zip(frame.questions, encoded, strict=True):
-            rows = collate_rows([tokens], [of_picture], tokenizer.token_to_id("<pad>"), numbers)
+            rows = collate_rows([tokens], [of_picture], tokenizer.token_to_id("<pad>"))
             columns = [column for column, _ in tokens.mentions]
             found = {tuple(columns.index(int(c)) for c in names) for names in rows.fetch_of}
             if question["type"] == "refer_obj_estimation":  # the first name is the reference
@@ -130,7 +130,7 @@ def test_what_an_answer_compares_is_told_where_its_names_are_fetched(
     tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:
     encoded, targets = encode_frame(frames[0], tokenizer)
-    rows = collate_rows(encoded, [targets] * len(encoded), tokenizer.token_to_id("<pad>"), NumberTokens(tokenizer))
+    rows = collate_rows(encoded, [targets] * len(encoded), tokenizer.token_to_id("<pad>"))
     assert len(rows.between) == len(rows.fetch_rows)
     compared = 0
     for row, difference in zip(rows.fetch_rows.tolist(), rows.between, strict=True):

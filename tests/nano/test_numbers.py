@@ -1,39 +1,51 @@
 import math
 
+import pytest
 import torch
 from tokenizers import Tokenizer
 
-from sdvlm.nano.numbers import VALUES, NumberTokens, ValuesHead
-
-MARK = "<assistant>"
-
-
-def encode(tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int], int]:
-    asked, said = (tokenizer.encode(text, add_special_tokens=False).ids for text in (question, answer))
-    mark, end = tokenizer.token_to_id(MARK), tokenizer.token_to_id("<eos>")
-    return [*asked, mark, *said, end], len(asked)
+from sdvlm.nano.encode import FrameEncoder
+from sdvlm.nano.frames import NanoFrame
+from sdvlm.nano.numbers import VALUES, ValuesHead, numbers_said
 
 
-def test_the_states_before_each_token_of_a_number_are_told_what_it_is(tokenizer: Tokenizer) -> None:
-    ids, start = encode(tokenizer, "The door is 2.15 m high. How high is the table?", "0.40 m")
-    columns, values = NumberTokens(tokenizer).targets(ids, start)
-    assert columns == [start, start + 1, start + 2, start + 3]  # from the mark on; the question's number is not said
-    assert [tokenizer.decode([ids[column + 1]]) for column in columns] == ["0", ".", "4", "0"]
-    torch.testing.assert_close(values[:, 0], torch.full((4,), math.log(0.4)))
-    assert values[:, 1].isnan().all()
+def test_the_states_before_each_token_of_a_number_are_told_what_it_is(
+    tokenizer: Tokenizer, frames: list[NanoFrame]
+) -> None:
+    encoder, told = FrameEncoder(frames[0], tokenizer), 0
+    for question in frames[0].questions:
+        tokens = encoder.encode(question)
+        said = ["".join(tokenizer.decode([tokens.ids[c + 1]]) for c, _, n in tokens.said if n == i) for i in range(3)]
+        numbers = numbers_said(question["answer"])
+        assert [one for one in said if one] == [question["answer"][one.start : one.stop] for one in numbers]
+        assert [column for column, _, _ in tokens.said] == sorted({column for column, _, _ in tokens.said})
+        assert all(column >= tokens.answer_start for column, _, _ in tokens.said)
+        told += len(numbers)
+    assert told > 3
 
 
-def test_points_are_coordinates_and_several_numbers_each_have_their_own(tokenizer: Tokenizer) -> None:
-    numbers = NumberTokens(tokenizer)
-    columns, values = numbers.targets(*encode(tokenizer, "Where is it?", "(0.72,0.28)"))
-    assert len(columns) == 8
-    assert values[:, 0].isnan().all()
-    torch.testing.assert_close(values[:, 1], torch.tensor([0.72] * 4 + [0.28] * 4))
-    columns, values = numbers.targets(*encode(tokenizer, "How big is it?", "0.83 m x 0.63 m x 0.40 m"))
-    torch.testing.assert_close(values[::4, 0], torch.tensor([0.83, 0.63, 0.40]).log())
-    columns, values = numbers.targets(*encode(tokenizer, "How many?", "3"))
-    assert columns == []
-    assert values.shape == (0, 2)
+@pytest.mark.parametrize(
+    ("answer", "metres"),
+    [
+        ("0.40 m", [0.4]),
+        ("184 cm", [1.84]),
+        ("1360 mm, 930 mm", [1.36, 0.93]),
+        ("8.00 ft", [2.4384]),
+        ("82.9 in x 35.1 in x 43.8 in", [2.10566, 0.89154, 1.11252]),
+    ],
+)
+def test_a_length_is_the_same_in_every_unit(answer: str, metres: list[float]) -> None:
+    said = numbers_said(answer)
+    assert [math.exp(one.value[0]) for one in said] == pytest.approx(metres)
+    assert all(math.isnan(one.value[1]) for one in said)
+
+
+def test_points_are_coordinates_and_counts_are_neither() -> None:
+    said = numbers_said("(0.72,0.28)")
+    assert [one.value[1] for one in said] == [0.72, 0.28]
+    assert all(math.isnan(one.value[0]) for one in said)
+    assert numbers_said("3") == []
+    assert numbers_said("black dresser") == []
 
 
 def test_a_number_is_told_as_the_bins_around_it() -> None:

@@ -5,7 +5,7 @@ The picture is stretched to a square (no borders, no cropped edges: every token 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sdvlm.fusion.config import FusionConfig
@@ -22,12 +22,13 @@ CHAT_TEMPLATE = (
     "{% if message['content'] is string %}{% set parts = [{'type': 'text', 'text': message['content']}] %}"
     "{% else %}{% set parts = message['content'] %}{% endif %}"
     "{% for part in parts %}{% if part['type'] == 'image' %}<image>{% endif %}{% endfor %}"
-    "{{ '<' + message['role'] + '>' }}"
+    "{{ '<' + message['role'] + '>' }}{% if message['role'] == 'assistant' %}{{ ' ' }}{% endif %}"
     "{% for part in parts %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-"""``<bos><image><user>question<assistant>answer<eos>``; role marks are tokens of their own."""
+"""``<bos><image><user>question<assistant> answer<eos>``; role marks are tokens of their own, the blank before an answer is
+its first token (``encode.ANSWER_START``)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class NanoConfig:
     """attention heads, tower and language model alike"""
     max_positions: int = 2048
     """longest sequence in tokens"""
+    fusion_name: str = "pointmap"
+    """how depth enters, a preset of ``FusionConfig``: the point map, as pictures differ in focal length"""
+
+    coordinate: str | None = None
+    """what the fusion makes of metres, where it is not the preset's own"""
 
     @property
     def grid_side(self) -> int:
@@ -65,8 +71,9 @@ class NanoConfig:
 
     @property
     def fusion(self) -> FusionConfig:
-        """How depth enters: the point map, as pictures differ in focal length."""
-        return FusionConfig.preset("pointmap")
+        """Settings of the fusion."""
+        preset = FusionConfig.preset(self.fusion_name)
+        return preset if self.coordinate is None else replace(preset, coordinate=self.coordinate)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the model card."""

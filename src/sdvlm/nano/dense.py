@@ -6,7 +6,7 @@ under each patch makes binding "the red chair" to its place an easy task for the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ class DenseLabels:
     bounds: Tensor
     center: Tensor
     log_z: Tensor
+
+    def to(self, device: torch.device) -> DenseLabels:
+        """The same on a device."""
+        return DenseLabels(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 def dense_labels(

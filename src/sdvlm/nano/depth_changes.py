@@ -7,19 +7,26 @@ ways, only depth can tell them apart, so a model cannot do well by what things u
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sdvlm.data import scale_lengths as data_lengths
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.facts import scale_facts
-from sdvlm.nano.numbers import NumberTokens
-from sdvlm.nano.rows import EncodedQuestion, Targets
+from sdvlm.nano.rows import Targets
 
 __all__ = ["drop_depth", "scale_depth", "scale_lengths", "scaled_targets", "worsen_depth"]
 
 _LENGTHS = ("z", "z_min", "z_max", "z_std", "x", "y")
+_PIXELS = 300
+"""pixels of the depth map in a token, about: 320 x 240 on 12 x 12 tokens give 533, fewer where some are unknown"""
+_SPREAD = 2.8
+"""how many standard deviations the largest of as many normal numbers lies from their mean, about"""
+_NEAREST = 0.1
+"""metres; noise brings nothing nearer"""
 
 
 def drop_depth(packed: Tensor) -> Tensor:
@@ -41,28 +48,40 @@ def scale_depth(packed: Tensor, factor: float) -> Tensor:
 
 
 def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
-    """A packed grid (N, C) as a poorer sensor would give it: noise that grows with distance, tokens without depth."""
+    """A packed grid (N, C) as a poorer sensor would give it: noise that grows with distance, noise of single pixels, that
+    the mean of a token hardly feels and its least and largest depth feel fully, and tokens without depth."""
     worse = drop_depth(packed)
     known = torch.from_numpy(rng.random(len(packed)) >= rng.uniform(0, 0.4))
-    noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 0.03), len(packed)).astype(np.float32))
     z = packed[:, CHANNELS.index("z")]
-    gain = 1 + noise * z.nan_to_num().clamp(max=6) / 3
+    far = z.nan_to_num().clamp(max=6) / 3
+    gain = 1 + _normal(rng, packed, rng.uniform(0, 0.03)) * far
     out = torch.where(known[:, None], packed, worse)
     for name in ("z", "z_min", "z_max", "x", "y"):
         out[:, CHANNELS.index(name)] *= gain
+    pixel = float(rng.choice([0.0, rng.uniform(0, 0.7)]))  # metres
+    out[:, CHANNELS.index("z")] += _normal(rng, packed, pixel / _PIXELS**0.5)
+    out[:, CHANNELS.index("z_min")] -= (_SPREAD * pixel + _normal(rng, packed, 0.3 * pixel)).clamp(min=0)
+    out[:, CHANNELS.index("z_max")] += (_SPREAD * pixel + _normal(rng, packed, 0.3 * pixel)).clamp(min=0)
+    spread = out[:, CHANNELS.index("z_std")]
+    out[:, CHANNELS.index("z_std")] = (spread**2 + pixel**2).sqrt()
+    for name in ("z", "z_min", "z_max"):
+        out[:, CHANNELS.index(name)].clamp_(min=_NEAREST)
     return out
 
 
-def scale_lengths(question: EncodedQuestion, factor: float, numbers: NumberTokens) -> EncodedQuestion | None:
-    """The question with every length in it and in its answer times ``factor``; None if one would not fit d.dd."""
-    ids = list(question.ids)
-    for start in numbers.starts(ids):
-        if numbers.is_length(ids, start):
-            length = round(numbers.read(ids, start) * factor)
-            if not 0 < length < 1000:
-                return None
-            numbers.write(ids, start, length)
-    return replace(question, ids=ids)
+def _normal(rng: np.random.Generator, packed: Tensor, std: float) -> Tensor:
+    return torch.from_numpy(rng.normal(0, std, len(packed)).astype(np.float32))
+
+
+def scale_lengths(question: dict[str, Any], factor: float) -> dict[str, Any] | None:
+    """The question (``frames.plain_question``) with every length in it and in its answer times ``factor``.
+
+    None where a length could not be said in as many decimals without rounding it by more than 5 %.
+    """
+    asked, answer = (data_lengths.scale_lengths(question[part], factor) for part in ("question", "answer"))
+    if asked is None or answer is None:
+        return None
+    return {**question, "question": asked.text, "answer": answer.text}
 
 
 def scaled_targets(targets: Targets, factor: float) -> Targets:

@@ -6,50 +6,87 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
 
 from sdvlm.data.categories import plural
 from sdvlm.data.schema import QuestionType
 from sdvlm.nano.facts import object_facts
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.grounding import grounding_targets
+from sdvlm.nano.numbers import numbers_said
 from sdvlm.nano.rows import EncodedQuestion, Targets
 from sdvlm.nano.tokenizer import special_id
 
-__all__ = ["FAMILIES", "encode_frame"]
+__all__ = ["ANSWER_START", "FAMILIES", "FrameEncoder", "encode_frame"]
 
 FAMILIES = tuple(QuestionType)
+ANSWER_START = " "
+"""stands before every answer (the chat template writes it too): a name then begins with the token it has in a question"""
+
+
+class FrameEncoder:
+    """A frame's questions as tokens.
+
+    Args:
+        frame: with its questions.
+        tokenizer: nano's.
+    """
+
+    def __init__(self, frame: NanoFrame, tokenizer: Tokenizer) -> None:
+        self.frame, self.tokenizer = frame, tokenizer
+        self._side = round(frame.depth.shape[0] ** 0.5)
+        self._rows = {instance: row for row, instance in enumerate(frame.ids)}
+        self._marks = {mark: special_id(tokenizer, f"<{mark}>") for mark in ("user", "assistant", "eos")}
+        self._index: dict[tuple[int, ...], int] = {}
+        self._attention: list[torch.Tensor] = []
+        self._facts: list[NDArray[np.float32]] = []
+        self._thing(())
+
+    @property
+    def targets(self) -> Targets:
+        """What the mentions of the questions encoded so far point into: "nothing of the kind here", then one for each
+        set of objects that they name."""
+        return Targets(torch.stack(self._attention), torch.from_numpy(np.stack(self._facts)))
+
+    def encode(self, question: dict[str, Any]) -> EncodedQuestion:
+        """A question of the frame, perhaps with its lengths multiplied, as tokens."""
+        asked = self.tokenizer.encode(question["question"], add_special_tokens=False)
+        answer = self.tokenizer.encode(ANSWER_START + question["answer"], add_special_tokens=False)
+        mentions = [(1 + _token_at(asked, last), self._thing(objects)) for last, objects in _mentions(question)]
+        start = 1 + len(asked.ids)
+        said = [
+            (start + token, number.value, index)
+            for index, number in enumerate(numbers_said(ANSWER_START + question["answer"]))
+            for token, (first, stop) in enumerate(answer.offsets)
+            if first < number.stop and stop > number.start
+        ]
+        return EncodedQuestion(
+            ids=[self._marks["user"], *asked.ids, self._marks["assistant"], *answer.ids, self._marks["eos"]],
+            answer_start=start,
+            mentions=mentions,
+            family=FAMILIES.index(QuestionType(question["type"])),
+            said=said,
+        )
+
+    def _thing(self, objects: tuple[int, ...]) -> int:
+        """Index of what these objects cover together, of those the frame shows."""
+        key = tuple(sorted(instance for instance in objects if instance in self._rows))
+        if key not in self._index:
+            covered = np.zeros(self._side**2, np.float32)
+            if key:
+                covered = (self.frame.coverage[[self._rows[one] for one in key]].astype(np.float32) / 255).sum(axis=0)
+            self._index[key] = len(self._attention)
+            self._attention.append(grounding_targets(torch.from_numpy(covered), self._side))
+            self._facts.append(object_facts(covered, self.frame.depth, self._side, len(key)))
+        return self._index[key]
 
 
 def encode_frame(frame: NanoFrame, tokenizer: Tokenizer) -> tuple[list[EncodedQuestion], Targets]:
-    """The frame's questions, and the targets of K named sets of objects that their mentions point into.
-
-    Target 0 is "nothing of the kind here"; then one for each set of objects that is named.
-    """
-    side = round(frame.depth.shape[0] ** 0.5)
-    nothing = grounding_targets(torch.zeros(side * side), side)
-    targets, facts = [nothing], [object_facts(np.zeros(side * side, np.float32), frame.depth, side)]
-    index: dict[tuple[int, ...], int] = {(): 0}
-    row_of = {instance: row for row, instance in enumerate(frame.ids)}
-    encoded = []
-    for question in frame.questions:
-        text = tokenizer.encode(question["question"], add_special_tokens=False)
-        mentions = []
-        for last_char, objects in _mentions(question):
-            key = tuple(sorted(instance for instance in objects if instance in row_of))
-            if key not in index:
-                covered = frame.coverage[[row_of[instance] for instance in key]].astype(np.float32) / 255
-                index[key] = len(targets)
-                targets.append(grounding_targets(torch.from_numpy(covered.sum(axis=0)), side))
-                facts.append(object_facts(covered.sum(axis=0), frame.depth, side))
-            token = next(i for i, (start, stop) in enumerate(text.offsets) if start <= last_char < stop)
-            mentions.append((1 + token, index[key]))
-        answer = tokenizer.encode(question["answer"], add_special_tokens=False).ids
-        user, assistant, end = (special_id(tokenizer, mark) for mark in ("<user>", "<assistant>", "<eos>"))
-        ids = [user, *text.ids, assistant, *answer, end]
-        family = FAMILIES.index(QuestionType(question["type"]))
-        encoded.append(EncodedQuestion(ids, 1 + len(text.ids), mentions, family))
-    return encoded, Targets(torch.stack(targets).half(), torch.from_numpy(np.stack(facts)))
+    """All questions of a frame, and what their mentions point into."""
+    encoder = FrameEncoder(frame, tokenizer)
+    encoded = [encoder.encode(question) for question in frame.questions]
+    return encoded, encoder.targets
 
 
 def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:
@@ -66,3 +103,7 @@ def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:
         if at >= 0:
             found.append((at + len(name) - 1, (objects[place],) if objects else ()))
     return found
+
+
+def _token_at(text: Encoding, character: int) -> int:
+    return next(index for index, (start, stop) in enumerate(text.offsets) if start <= character < stop)

@@ -20,8 +20,12 @@ from sdvlm.fusion.depth_grid import CHANNELS
 
 __all__ = ["BETWEEN", "FACTS", "BetweenHead", "FactsHead", "facts_between", "object_facts", "scale_facts"]
 
-FACTS = ("u", "v", "left", "top", "right", "bottom", "log_z", "log_distance", "x", "y", "log_extent_x", "log_extent_y")
-"""position and visible bounds in image sides; depth, distance, centre and visible extents of its surface in metres"""
+FACTS = (
+    *("u", "v", "left", "top", "right", "bottom", "log_z", "log_distance", "x", "y", "log_extent_x", "log_extent_y"),
+    "log_count",
+)
+"""position and visible bounds in image sides; depth, distance, centre and visible extents of its surface in metres; how
+many things they are"""
 
 BETWEEN = ("u", "log_distance", "log_extent_y", "x", "y", "z", "log_apart")
 """how two things differ, the first less the second: the facts an answer compares; metres; and how far they are apart"""
@@ -31,13 +35,16 @@ _EXTENT_FLOOR = 0.1
 """metres added to an extent before its logarithm"""
 
 
-def object_facts(coverage: NDArray[np.float32], depth: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def object_facts(
+    coverage: NDArray[np.float32], depth: NDArray[np.float32], side: int, count: int = 1
+) -> NDArray[np.float32]:
     """(F,) facts of what covers the patches, NaN where unknown.
 
     Args:
         coverage: (N,) share of each patch that it covers, row-major on a side x side grid.
         depth: (N, C) packed depth grid, true depth.
         side: patches per row.
+        count: how many things it is.
     """
     facts = np.full(len(FACTS), np.nan, dtype=np.float32)
     if coverage.sum() <= 0:
@@ -47,6 +54,7 @@ def object_facts(coverage: NDArray[np.float32], depth: NDArray[np.float32], side
     cells = (np.arange(side) + 0.5) / side
     u, v = np.tile(cells, side), np.repeat(cells, side)
     shown = coverage >= min(_SHOWN, coverage.max())
+    facts[12] = math.log(count)
     facts[:2] = weight @ u, weight @ v
     facts[2:6] = u[shown].min(), v[shown].min(), u[shown].max(), v[shown].max()
     solid = shown & np.isfinite(place["z"])

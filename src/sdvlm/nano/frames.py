@@ -21,7 +21,10 @@ from safetensors.numpy import save
 
 from sdvlm.data.colors import instance_colors
 from sdvlm.data.observe import Observation, observe
+from sdvlm.data.names import NameConfig
+from sdvlm.data.phrasings import Phrasing
 from sdvlm.data.questions import QuestionConfig, QuestionSample, ask_all
+from sdvlm.data.schema import QuestionType
 from sdvlm.data.select import select
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.fusion.pool import pool_depth
@@ -62,7 +65,31 @@ class ShardConfig:
     frames_per_room: int = 6
     """pictures of each room"""
     questions_per_frame: int = 40
-    """questions kept of each picture, all families alike"""
+    """questions kept of each picture"""
+    weights: tuple[tuple[str, float], ...] = (
+        ("absolute_distance", 1.5),
+        ("scale_compare", 1.3),
+        ("scale_estimation", 1.3),
+        ("relative_position", 0.6),
+    )
+    """how often each family is asked, 1 where it is not named; more of those that are learned slowly"""
+    phrasing: Phrasing = "all"
+    """wordings drawn from; never the held-out ones"""
+    units: tuple[tuple[str, float], ...] = (("m", 0.8), ("cm", 0.06), ("mm", 0.02), ("ft", 0.06), ("in", 0.06))
+    """how often lengths are asked for in each unit"""
+
+    @property
+    def asking(self) -> QuestionConfig:
+        """What is asked of each picture, answered in the bare form."""
+        return QuestionConfig(
+            self.questions_per_frame,
+            weights={family: dict(self.weights).get(family.value, 1.0) for family in QuestionType},
+            answer_style="short",
+            negative_categories=CATEGORIES,
+            phrasing=self.phrasing,
+            units=tuple(unit for unit, _ in self.units),
+            unit_weights=tuple(weight for _, weight in self.units),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +160,19 @@ def _coverage(instances: NDArray[np.int32], ids: list[int], side: int, fine: int
 
 
 def room_views(
-    rng: np.random.Generator, rooms: int, frames_per_room: int, questions_per_frame: int
+    rng: np.random.Generator, rooms: int, frames_per_room: int, questions: int | QuestionConfig, sized: bool = False
 ) -> Iterator[tuple[RgbdFrame, Observation, list[QuestionSample]]]:
-    """Pictures of fresh rooms with true depth, what they see, their questions. The same generator, the same views."""
-    asking = QuestionConfig(questions_per_frame, answer_style="short", negative_categories=CATEGORIES)
+    """Pictures of fresh rooms with true depth, what they see, their questions. The same generator, the same views.
+
+    Args:
+        rng: everything is drawn from it.
+        rooms, frames_per_room: how many.
+        questions: what to ask of each picture, or how many questions of all families alike, in the core wordings.
+        sized: whether things may be named by their size ("the tallest lamp").
+    """
+    asking = questions
+    if isinstance(asking, int):
+        asking = QuestionConfig(asking, answer_style="short", negative_categories=CATEGORIES)
     for _ in range(rooms):
         room = make_room(rng)
         colors = instance_colors(room.mesh)
@@ -149,13 +185,13 @@ def room_views(
             amodal = renderer.amodal_counts(camera, pose, ids)
             seen = observe(room.objects, drawn.instances, drawn.depth_m, camera, pose, amodal=amodal, colors=colors)
             frame = RgbdFrame(drawn.image, DepthMap(drawn.depth_m, source="rendered"), camera, pose, name="room view")
-            yield frame, seen, ask_all(select(seen), rng, asking)
+            yield frame, seen, ask_all(select(seen), rng, asking, name_config=NameConfig(sizes=sized))
 
 
 def make_frames(config: NanoConfig, shard: ShardConfig, seed: int) -> Iterator[NanoFrame]:
     """Training frames of fresh rooms. The same seed gives the same frames."""
     rng = np.random.default_rng(seed)
-    for view in room_views(rng, shard.rooms, shard.frames_per_room, shard.questions_per_frame):
+    for view in room_views(rng, shard.rooms, shard.frames_per_room, shard.asking, sized=True):
         yield nano_frame(config, *view)
 
 

@@ -86,7 +86,7 @@ def image_token_losses(
         logits = vlm.lm_head(out.last_hidden_state[asked]).float()
         per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
         answers.append(per_token)
-        total = torch.zeros(len(batch.ids)).index_add_(0, asked.nonzero()[:, 0], per_token.detach())
+        total = per_token.new_zeros(len(batch.ids)).index_add_(0, asked.nonzero()[:, 0], per_token.detach())
         per_row.append(total / asked.sum(1).clamp(min=1))
         of_names = _name_losses(model, batch, cache, out.hidden_states[: GROUNDING_LAYER + 2], facts)
         grounding.append(of_names[0])
@@ -133,7 +133,7 @@ def fused_tokens(
     """(B, N, D) image tokens of the features (B, N, Dv) with the depth (B, N, C) in them."""
     count, tokens, _ = features.shape
     image = vlm.model.multi_modal_projector(features).flatten(0, 1)  # [B * N, D]
-    index = torch.arange(count).repeat_interleave(tokens)
+    index = torch.arange(count, device=image.device).repeat_interleave(tokens)
     fused: Tensor = fusion(image, DepthGrid.unpack(packed_depth.flatten(0, 1), index))
     return fused.view(count, tokens, -1)
 
@@ -157,12 +157,20 @@ def _first_layers(model: LlamaModel, count: int) -> LlamaModel:
 
 def _read_prefix(vlm: LlavaForConditionalGeneration, model: LlamaModel, image: Tensor) -> Any:
     """Cache of the first token and the image tokens (B, N, D) of each picture."""
-    first = model.get_input_embeddings()(torch.full((len(image), 1), vlm.config.get_text_config().bos_token_id))
-    return model(inputs_embeds=torch.cat([first, image.to(first.dtype)], dim=1), use_cache=True).past_key_values
+    begin = torch.full((len(image), 1), vlm.config.get_text_config().bos_token_id, device=image.device)
+    first = model.get_input_embeddings()(begin)
+    embeds = _narrow(torch.cat([first, image.to(first.dtype)], dim=1))
+    return model(inputs_embeds=embeds, use_cache=True).past_key_values
 
 
 def _read_rows(model: LlamaModel, batch: QuestionRows, cache: Any, prefix: int) -> Any:
     """The model's output for question rows behind their pictures' prefixes."""
-    positions = prefix + torch.arange(batch.ids.shape[1])[None]
+    positions = prefix + torch.arange(batch.ids.shape[1], device=batch.ids.device)[None]
     settings = {"use_cache": False, "output_hidden_states": True, "shared_prefix": cache}
-    return model(input_ids=batch.ids, position_ids=positions, **settings)
+    return model(inputs_embeds=_narrow(model.get_input_embeddings()(batch.ids)), position_ids=positions, **settings)
+
+
+def _narrow(states: Tensor) -> Tensor:
+    """In the precision of autocast, where it is on: the states that layers add to are then not widened in each."""
+    device = states.device.type
+    return states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states

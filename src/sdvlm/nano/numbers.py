@@ -1,4 +1,4 @@
-"""Numbers in token ids, as the templates write them: ``1.84 m``, ``1.84 meters``, ``(0.72,0.28)``; a digit is a token.
+"""Numbers that answers say, and what they mean: lengths in any unit and image coordinates.
 
 An answer's number is told to training twice: as digits, one after another, and as a value, read off the states that are
 about to say those digits (``ValuesHead``). The value teaches the model to bring the number to where it is said; the
@@ -10,15 +10,49 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-__all__ = ["VALUES", "NumberTokens", "ValuesHead"]
+from sdvlm.data.units import UNITS
 
-VALUES = {"log_length": (math.log(0.05), math.log(10.0), 64), "coordinate": (0.0, 1.0, 32)}
+__all__ = ["VALUES", "Said", "ValuesHead", "numbers_said"]
+
+VALUES = {"log_length": (math.log(0.03), math.log(20.0), 72), "coordinate": (0.0, 1.0, 32)}
 """what a number may be, log of metres or image coordinate: middle of its first and of its last bin, and how many"""
+
+_METRES = {name: float(unit.metres) for unit in UNITS.values() for name in (unit.symbol, unit.word)}
+_NUMBER = re.compile(rf"(?P<digits>\d+(?:\.\d+)?)(?:\s?(?P<unit>{'|'.join(sorted(_METRES, key=len, reverse=True))})\b)?")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A number in a text.
+
+    Args:
+        start, stop: its characters, the unit left out.
+        value: in the order of ``VALUES``, NaN for what it is not.
+    """
+
+    start: int
+    stop: int
+    value: tuple[float, float]
+
+
+def numbers_said(text: str) -> list[Said]:
+    """Lengths (a unit stands behind them) and coordinates (decimals without a unit) of a text, in order."""
+    found = []
+    for match in _NUMBER.finditer(text):
+        digits, unit = match["digits"], match["unit"]
+        if unit is not None:
+            value = (math.log(max(float(digits) * _METRES[unit], 0.01)), math.nan)
+        elif "." in digits:
+            value = (math.nan, float(digits))
+        else:
+            continue  # a count
+        found.append(Said(match.start("digits"), match.end("digits"), value))
+    return found
 
 
 class ValuesHead(nn.Module):
@@ -43,54 +77,3 @@ class ValuesHead(nn.Module):
             share = nn.functional.relu(1 - (place[:, None] - torch.arange(bins, device=place.device)).abs())
             found.append(-(share * logits[kind][known].log_softmax(-1)).sum(-1))
         return torch.cat(found)
-
-
-class NumberTokens:
-    """Finds, reads and writes ``d.dd``.
-
-    Args:
-        tokenizer: nano's, with a token for every digit.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        pieces = [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
-        self.digits = {index: piece for index, piece in enumerate(pieces) if re.fullmatch(r"\d", piece)}
-        self.ids = {piece: index for index, piece in self.digits.items()}
-        self.point = tokenizer.token_to_id(".")
-        self.units = {tokenizer.encode(unit, add_special_tokens=False).ids[0] for unit in (" m", " meters")}
-
-    def starts(self, ids: list[int]) -> list[int]:
-        """Where ``d . d d`` begins, a token behind it and no digit before it."""
-        found = []
-        for start in range(len(ids) - 4):
-            one, point, tens, cents = ids[start : start + 4]
-            shaped = point == self.point and {one, tens, cents} <= self.digits.keys()
-            if shaped and (start == 0 or ids[start - 1] not in self.digits):
-                found.append(start)
-        return found
-
-    def is_length(self, ids: list[int], start: int) -> bool:
-        """Whether a unit stands behind the number."""
-        return ids[start + 4] in self.units
-
-    def read(self, ids: list[int], start: int) -> int:
-        """The number in hundredths."""
-        return int(self.digits[ids[start]] + self.digits[ids[start + 2]] + self.digits[ids[start + 3]])
-
-    def write(self, ids: list[int], start: int, hundredths: int) -> None:
-        """Another number of the same form in its place, 0 to 999 hundredths."""
-        ids[start], ids[start + 2], ids[start + 3] = (self.ids[digit] for digit in f"{hundredths:03d}")
-
-    def targets(self, ids: list[int], answer_start: int) -> tuple[list[int], Tensor]:
-        """(V,) tokens that predict a token of a number of the answer, and (V, 2) what it is, NaN for what it is not."""
-        columns: list[int] = []
-        rows: list[tuple[float, float]] = []
-        for start in self.starts(ids):
-            if start <= answer_start:
-                continue
-            value = self.read(ids, start) / 100
-            length = self.is_length(ids, start)
-            row = (math.log(max(value, 0.01)), math.nan) if length else (math.nan, value)
-            columns += range(start - 1, start + 3)
-            rows += [row] * 4
-        return columns, torch.tensor(rows, dtype=torch.float32).view(-1, len(VALUES))

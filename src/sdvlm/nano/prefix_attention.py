@@ -64,7 +64,7 @@ def attend(
 
             return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         scores = (query * kwargs["scaling"]) @ key.transpose(-1, -2)
-        weights = scores.masked_fill(_later(query), -torch.inf).float().softmax(-1).to(value.dtype)
+        weights = scores.masked_fill(_later(query), -torch.inf).softmax(-1)
         return (weights @ value).transpose(1, 2).contiguous(), None
     keys, values = prefix_layer(shared_prefix, int(module.layer_idx))  # type: ignore[arg-type]
     rows, heads, length, width = query.shape
@@ -77,7 +77,7 @@ def attend(
         far = far.masked_fill(padding[:, None, None, None], -torch.inf)
     near = (query @ key.transpose(-1, -2)).view(pictures, -1, heads, length, length).transpose(1, 2)  # [B, H, Q, L, L]
     near = near.masked_fill(_later(query), -torch.inf)
-    weights = torch.cat([far, near], dim=-1).float().softmax(-1).to(value.dtype)
+    weights = torch.cat([far, near], dim=-1).softmax(-1)
     far, near = weights.split([prefix, length], dim=-1)
     out = (far.reshape(pictures, heads, -1, prefix) @ values).view(pictures, heads, -1, length, width)
     own = near.transpose(1, 2).reshape(rows, heads, length, length) @ value  # [R, H, L, w]

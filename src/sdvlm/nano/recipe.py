@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.frames import ShardConfig
 
-__all__ = ["Recipe"]
+__all__ = ["ARMS", "Recipe"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Recipe:
     """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
-    naming_steps: int = 4_000
+    naming_steps: int = 3_000
     """optimiser steps of the second stage (names to patches, and to what they measure)"""
     naming_lr: float = 2e-3
     """peak learning rate of the second stage"""
-    steps: int = 4_000
+    steps: int = 6_000
     """optimiser steps of the third stage (answers)"""
     pictures: int = 24
     """pictures a step; many, as a step learns from distinct objects, not from questions about the same ones"""
@@ -51,11 +52,11 @@ class Recipe:
     """AdamW, matrices only"""
     warmup: float = 0.05
     """share of the steps in which the learning rate rises; then it falls as a cosine to a fiftieth"""
-    depth_dropout: float = 0.2
+    depth_dropout: float = 0.12
     """share of pictures shown without depth; 1 trains the control without depth"""
-    scaled_depth: float = 0.15
+    scaled_depth: float = 0.4
     """share of the pictures with depth whose depth and true lengths are scaled together"""
-    largest_scale: float = 1.7
+    largest_scale: float = 2.0
     """the scale is between this and one over this, log-uniform"""
     noisy_depth: float = 0.3
     """share of the pictures with depth whose depth gets noise and holes"""
@@ -65,3 +66,26 @@ class Recipe:
     """weight of the grounding loss at the start of the third stage; falls to a tenth of it over training"""
     said_weight: float = 1.0
     """weight of the loss of the values read off the states that say numbers"""
+    compiled: bool = False
+    """compile the language model's layers, a third faster on a CPU; needs a C++ compiler"""
+    device: str = "cpu"
+    """torch device that the stages run on"""
+
+
+def _without_depth(recipe: Recipe) -> Recipe:
+    return replace(recipe, depth_dropout=1.0)
+
+
+def _min_max(recipe: Recipe) -> Recipe:
+    config = replace(recipe.config, fusion_name="dpe", coordinate="minmax")
+    return replace(recipe, config=config, scaled_depth=0.0)
+
+
+ARMS: dict[str, Callable[[Recipe], Recipe]] = {
+    "with-depth": lambda recipe: recipe,
+    "without-depth": _without_depth,
+    "min-max": _min_max,
+}
+"""What the third stage is run as: the shipped model; the same recipe without depth; and with a depth code that is stretched
+between the nearest and the farthest token of each picture, as SD-VLM's release has it. Neither control can tell a picture
+from the same picture of another scale, and neither is shown scaled ones, whose answers it could only guess."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdvlm.data.schema import QuestionType
 from sdvlm.nano.facts import BETWEEN, facts_between
-from sdvlm.nano.numbers import NumberTokens
+from sdvlm.nano.numbers import VALUES
 
 __all__ = ["EncodedQuestion", "QuestionRows", "Targets", "collate_rows", "names_asked"]
 
@@ -30,12 +30,15 @@ class EncodedQuestion:
         mentions: (token index, target index) pairs: which token names what; the target indexes the picture's
             grounding targets.
         family: index of the question's family, for separate losses.
+        said: (token index, value, index of the number) of the tokens that predict a token of a number of the answer;
+            the value in the order of ``numbers.VALUES``.
     """
 
     ids: list[int]
     answer_start: int
     mentions: list[tuple[int, int]]
     family: int
+    said: list[tuple[int, tuple[float, float], int]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Targets:
     """What the names of one picture should find: for each of K named sets of objects, "nothing" first.
 
     Args:
-        attention: (K, 5, 1 + N) from ``grounding_targets``, float16, as all pictures' are kept in memory.
+        attention: (K, 5, 1 + N) from ``grounding_targets``.
         facts: (K, F) from ``object_facts``.
     """
 
@@ -85,9 +88,7 @@ class QuestionRows:
     between: Tensor
 
 
-def collate_rows(
-    questions: list[EncodedQuestion], targets: list[Targets], pad_id: int, numbers: NumberTokens
-) -> QuestionRows:
+def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_id: int) -> QuestionRows:
     """Stack questions. ``targets``: those of each question's picture."""
     length = max(len(question.ids) for question in questions)
     ids = torch.full((len(questions), length), pad_id)
@@ -95,7 +96,7 @@ def collate_rows(
     rows, columns, chosen, facts = [], [], [], []
     said_rows: list[int] = []
     said_columns: list[int] = []
-    said: list[Tensor] = []
+    said: list[tuple[float, float]] = []
     fetches: list[tuple[int, ...]] = []
     between: list[Tensor] = []
     for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
@@ -105,17 +106,16 @@ def collate_rows(
         for column, target in question.mentions:
             rows.append(row)
             columns.append(column)
-            chosen.append(of_picture.attention[target].float())
+            chosen.append(of_picture.attention[target])
             facts.append(of_picture.facts[target])
-        where, values = numbers.targets(question.ids, question.answer_start)
-        said_rows += [row] * len(where)
-        said_columns += where
-        said.append(values)
         before = len(fetches)
-        if not where and question.mentions:
+        if not question.said and question.mentions:
             fetches.append((row, question.answer_start, *names_asked(question, 0, 0)))
-        for place, column in enumerate(where):
-            fetches.append((row, column, *names_asked(question, place // 4, len(where) // 4)))
+        for column, value, number in question.said:
+            said_rows.append(row)
+            said_columns.append(column)
+            said.append(value)
+            fetches.append((row, column, *names_asked(question, number, 1 + question.said[-1][2])))
         between += [_between(question, of_picture)] * (len(fetches) - before)
     fetch = torch.tensor(fetches, dtype=torch.long).view(-1, 5)
     return QuestionRows(
@@ -128,7 +128,7 @@ def collate_rows(
         facts=torch.stack(facts),
         said_rows=torch.tensor(said_rows, dtype=torch.long),
         said_columns=torch.tensor(said_columns, dtype=torch.long),
-        said=torch.cat(said),
+        said=torch.tensor(said, dtype=torch.float32).view(-1, len(VALUES)),
         fetch_rows=fetch[:, 0],
         fetch_columns=fetch[:, 1],
         fetch_of=fetch[:, 2:],

@@ -1,8 +1,12 @@
-"""Draws training steps: pictures, their depth as it is shown this time, and questions about them."""
+"""Draws training steps: pictures, their depth as it is shown this time, and questions about them.
+
+A step's draw depends on the recipe and the step's number alone, so that a run that goes on draws what it would have drawn.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +14,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from sdvlm.nano.depth_changes import drop_depth, scale_depth, scale_lengths, scaled_targets, worsen_depth
-from sdvlm.nano.encode import encode_frame
+from sdvlm.nano.encode import FrameEncoder
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.numbers import NumberTokens
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.rows import EncodedQuestion, QuestionRows, Targets, collate_rows
 from sdvlm.nano.tokenizer import special_id
@@ -37,44 +40,65 @@ class Drawn:
     depth: Tensor
     batches: list[QuestionRows]
 
+    def to(self, device: torch.device) -> Drawn:
+        """The same on a device."""
+        batches = [
+            replace(rows, **{one.name: getattr(rows, one.name).to(device) for one in fields(rows)})
+            for rows in self.batches
+        ]
+        return replace(self, depth=self.depth.to(device), batches=batches)
+
 
 class Sampler:
-    """Draws pictures and their questions; a frame is encoded when it is first drawn."""
+    """Draws pictures and their questions.
+
+    Args:
+        frames: of the training rooms.
+        tokenizer: nano's.
+        recipe: says how many, and how depth is shown.
+        stream: of random numbers; each stage has its own.
+    """
 
     def __init__(self, frames: list[NanoFrame], tokenizer: Tokenizer, recipe: Recipe, stream: int) -> None:
-        self.frames, self.tokenizer, self.recipe = frames, tokenizer, recipe
-        self.rng = np.random.default_rng([recipe.seed, stream])
+        self.frames, self.tokenizer, self.recipe, self.stream = frames, tokenizer, recipe, stream
         self.usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= FEWEST_QUESTIONS]
-        self.encoded: dict[int, tuple[list[EncodedQuestion], Targets]] = {}
-        self.numbers = NumberTokens(tokenizer)
 
-    def draw(self) -> Drawn:
-        """The next step's data."""
-        recipe = self.recipe
-        chosen = [self.usable[i] for i in self.rng.integers(len(self.usable), size=recipe.pictures)]
-        shown = [self._picture(index) for index in chosen]
+    def draw(self, step: int) -> Drawn:
+        """The data of a step."""
+        recipe, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.stream, step])
+        chosen = [self.usable[i] for i in rng.integers(len(self.usable), size=recipe.pictures)]
+        shown = [self._picture(index, rng) for index in chosen]
         depth = torch.stack([packed for packed, _, _ in shown])
         questions = [[(question, targets) for question in drawn] for _, drawn, targets in shown]
         return Drawn(chosen, depth, self._like_lengths(questions))
 
-    def _picture(self, index: int) -> tuple[Tensor, list[EncodedQuestion], Targets]:
-        recipe, rng = self.recipe, self.rng
-        if index not in self.encoded:
-            self.encoded[index] = encode_frame(self.frames[index], self.tokenizer)
-        questions, targets = self.encoded[index]
-        packed = torch.from_numpy(self.frames[index].depth)
+    def _picture(self, index: int, rng: np.random.Generator) -> tuple[Tensor, list[EncodedQuestion], Targets]:
+        recipe, frame = self.recipe, self.frames[index]
+        encoder = FrameEncoder(frame, self.tokenizer)
+        packed, factor = torch.from_numpy(frame.depth), 1.0
         if rng.random() < recipe.depth_dropout:
             packed = drop_depth(packed)
         else:
             if rng.random() < recipe.scaled_depth:
                 factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
-                scaled = [scale_lengths(question, factor, self.numbers) for question in questions]
-                questions = [question for question in scaled if question is not None]
-                packed, targets = scale_depth(packed, factor), scaled_targets(targets, factor)
+                packed = scale_depth(packed, factor)
             if rng.random() < recipe.noisy_depth:
                 packed = worsen_depth(packed, rng)
-        picked = rng.choice(len(questions), recipe.questions, replace=len(questions) < recipe.questions)
-        return packed, sorted((questions[i] for i in picked), key=lambda question: len(question.ids)), targets
+        asked = self._questions(frame, factor, rng)
+        encoded = sorted((encoder.encode(question) for question in asked), key=lambda question: len(question.ids))
+        return packed, encoded, scaled_targets(encoder.targets, factor)
+
+    def _questions(self, frame: NanoFrame, factor: float, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """As many as the recipe asks, different ones as far as there are, with their lengths multiplied."""
+        asked: list[dict[str, Any]] = []
+        while len(asked) < self.recipe.questions:
+            for index in rng.permutation(len(frame.questions)):
+                question = frame.questions[index] if factor == 1 else scale_lengths(frame.questions[index], factor)
+                if question is not None and len(asked) < self.recipe.questions:
+                    asked.append(question)
+                if len(asked) == self.recipe.questions:
+                    break
+        return asked
 
     def _like_lengths(self, questions: list[list[tuple[EncodedQuestion, Targets]]]) -> list[QuestionRows]:
         """Each picture's questions, in order of length, cut into as many batches; every batch holds all pictures."""
@@ -83,5 +107,5 @@ class Sampler:
         batches = []
         for start in range(0, size * buckets, size):
             cut = [pair for of_picture in questions for pair in of_picture[start : start + size]]
-            batches.append(collate_rows([q for q, _ in cut], [t for _, t in cut], pad, self.numbers))
+            batches.append(collate_rows([q for q, _ in cut], [t for _, t in cut], pad))
         return batches

@@ -25,7 +25,8 @@ def start_tokens(vlm: Any, fusion: nn.Module, features: Tensor, depth: Tensor) -
     """Set the projector's and the fusion's weights in place.
 
     Args:
-        vlm: a LLaVA; ``fusion``: a point map.
+        vlm: a LLaVA.
+        fusion: one without weights is left as it is.
         features: (F, N, Dv) patch features of some pictures.
         depth: (F, N, C) their packed depth.
     """
@@ -45,8 +46,10 @@ def start_tokens(vlm: Any, fusion: nn.Module, features: Tensor, depth: Tensor) -
     tokens = vlm.model.multi_modal_projector(features).flatten(0, 1)
 
     of_fusion: Any = fusion
+    if not list(fusion.parameters()):
+        return
     code = of_fusion.mlp.last
     nn.init.normal_(code.weight, std=code.in_features**-0.5)
-    index = torch.arange(len(depth)).repeat_interleave(depth.shape[1])
+    index = torch.arange(len(depth), device=depth.device).repeat_interleave(depth.shape[1])
     update = fusion(tokens, DepthGrid.unpack(depth.flatten(0, 1), index)) - tokens
     code.weight *= TOKEN_RMS / update.square().mean().sqrt()

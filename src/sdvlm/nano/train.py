@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from sdvlm.nano.export import export_checkpoint
 from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
-from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.recipe import ARMS, Recipe
 from sdvlm.nano.tokenizer import train_tokenizer
 from sdvlm.nano.train_language import train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse and run the stages."""
     parser = argparse.ArgumentParser(description="Train the embedded nano model.")
     parser.add_argument("out", type=Path)
-    stages = ("data", "tower", "features", "with-depth", "without-depth", "all")
+    stages = ("data", "tower", "features", *ARMS, "all")
     parser.add_argument("--stage", choices=stages, default="all")
     parser.add_argument("--workers", type=int, default=2)
     for name in ("shards", "naming_steps", "steps"):
@@ -93,16 +93,16 @@ def main(argv: list[str] | None = None) -> None:
     features = tower_features(recipe, out / "features.safetensors", out / "tower.safetensors", frames, tokenizer)
     if args.stage == "features":
         return
-    arms = {"with-depth": recipe, "without-depth": replace(recipe, depth_dropout=1.0)}
-    for name, arm in arms.items():
+    for name, arm_of in ARMS.items():
         if args.stage in (name, "all"):
+            arm = arm_of(recipe)
             (out / name).mkdir(exist_ok=True)
             weights = out / name / "weights.safetensors"
             names = out / name / "names.safetensors"
             train_names(arm, names, out / "tower.safetensors", frames, features, tokenizer)
             train_language(arm, weights, names, frames, features, tokenizer)
             if not (out / name / "checkpoint").exists():
-                export_checkpoint(weights, out / "tokenizer.json", out / name / "checkpoint", recipe.config)
+                export_checkpoint(weights, out / "tokenizer.json", out / name / "checkpoint", arm.config)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ class Learner:
         self.values = ValuesHead(recipe.config.text_width)
         self.between = BetweenHead(recipe.config.text_width)
         self.vlm.model.language_model.set_attn_implementation(register_prefix_attention())
+        if recipe.compiled:
+            torch._dynamo.config.recompile_limit = 64  # every layer, prefix and rows, first layers and all
+            for layer in self.vlm.model.language_model.layers:
+                layer.forward = torch.compile(layer.forward, dynamic=True)
+        self.device = torch.device(recipe.device)
+        for module in self.parts().values():
+            module.to(self.device)
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules by the prefix of their weights' names."""
@@ -69,10 +77,11 @@ class Learner:
     def train(
         self, name: str, path: Path, steps: int, lr: float, modules: list[nn.Module], recipe: Recipe, loss_of: Losses
     ) -> None:
-        """Optimise modules and write all weights to ``path``, what there is every 500 steps beside it."""
-        for step, _ in run_steps(name, steps, modules, lr, recipe, loss_of):
-            if step % 500 == 0:
-                self.save(path.with_name(f"{path.stem}-snapshot.safetensors"))
+        """Optimise modules, write all weights to ``path``, and what is reported on the way beside it."""
+        reports = path.with_suffix(".log.jsonl")
+        for step, means in run_steps(name, steps, modules, lr, recipe, loss_of, path.with_suffix(".state.safetensors")):
+            with reports.open("a") as stream:
+                stream.write(json.dumps({"step": step} | {key: round(value, 4) for key, value in means.items()}) + "\n")
         self.save(path)
 
 
@@ -85,12 +94,13 @@ def train_names(
     learner = Learner(recipe, tokenizer, recipe.seed + 1)
     learner.vlm.model.vision_tower.load_state_dict(load_file(tower))
     sampler = Sampler(frames, tokenizer, recipe, 1)
-    start_tokens(learner.vlm, learner.fusion, features[:512].float(), torch.stack([_depth(f) for f in frames[:512]]))
+    shown = torch.stack([torch.from_numpy(frame.depth) for frame in frames[:512]])
+    start_tokens(learner.vlm, learner.fusion, features[:512].float().to(learner.device), shown.to(learner.device))
 
-    def loss_of(_: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = sampler.draw()
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = features[drawn.indices].float()
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        drawn = sampler.draw(step).to(learner.device)
+        with torch.autocast(learner.device.type, torch.bfloat16):
+            seen = features[drawn.indices].float().to(learner.device)
             grounding, named = naming_losses(
                 learner.vlm, learner.fusion, seen, drawn.depth, drawn.batches, learner.facts
             )
@@ -115,9 +125,9 @@ def train_language(
     sampler = Sampler(frames, tokenizer, recipe, 2)
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = sampler.draw()
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = features[drawn.indices].float()
+        drawn = sampler.draw(step).to(learner.device)
+        with torch.autocast(learner.device.type, torch.bfloat16):
+            seen = features[drawn.indices].float().to(learner.device)
             losses = image_token_losses(
                 learner.vlm,
                 learner.fusion,
@@ -141,7 +151,3 @@ def train_language(
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
     modules += [learner.fusion, learner.facts, learner.values, learner.between]
     learner.train(path.parent.name, path, recipe.steps, recipe.lr, modules, recipe, loss_of)
-
-
-def _depth(frame: NanoFrame) -> Tensor:
-    return torch.from_numpy(frame.depth)

@@ -92,26 +92,30 @@ def _train_cycle(
     names = sorted({name for frame in frames for name in frame.categories})
     categories = {name: index + 1 for index, name in enumerate(names)}
     heads = DenseHeads(recipe.config.vision_width, len(categories) + 1, len(COLOR_NAMES))
-    rng = np.random.default_rng([recipe.seed, cycle])
-    generator = torch.Generator().manual_seed(recipe.seed + 10 * cycle)
+    device = torch.device(recipe.device)
+    tower.to(device)
+    heads.to(device)
     held, frames = frames[:64], frames[64:]
 
     def batch(chosen: list[NanoFrame]) -> tuple[Tensor, DenseLabels]:
         pixels = normalise(torch.from_numpy(np.stack([frame.picture for frame in chosen])))
-        return pixels, stack_labels([frame_labels(frame, categories) for frame in chosen])
+        return pixels, stack_labels([frame_labels(frame, categories) for frame in chosen]).to(device)
 
-    def loss_of(_: int) -> tuple[Tensor, dict[str, float]]:
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng([recipe.seed, cycle, step])
         pixels, labels = batch([frames[i] for i in rng.integers(len(frames), size=recipe.tower_batch)])
-        with torch.autocast("cpu", torch.bfloat16):
-            features = tower(jitter(pixels, generator)).last_hidden_state[:, 1:]
+        shown = jitter(pixels, torch.Generator().manual_seed(int(rng.integers(2**40)))).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            features = tower(shown).last_hidden_state[:, 1:]
         losses = heads.losses(features.float(), labels)
         return torch.stack(list(losses.values())).sum(), {k: float(v.detach()) for k, v in losses.items()}
 
-    for step, _ in run_steps(f"tower {cycle}", steps, [tower, heads], lr, recipe, loss_of):
+    state = path.with_suffix(".state.safetensors")
+    for step, _ in run_steps(f"tower {cycle}", steps, [tower, heads], lr, recipe, loss_of, state):
         if step % 1000 == 0 or step == steps:
             pixels, labels = batch(held)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                features = tower(pixels).last_hidden_state[:, 1:].float()
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                features = tower(pixels.to(device)).last_hidden_state[:, 1:].float()
             log.info("tower held-out %s", {k: round(v, 3) for k, v in heads.accuracy(features, labels).items()})
     save_whole({k: v.contiguous() for k, v in tower.state_dict().items()}, path)
 
@@ -124,10 +128,12 @@ def tower_features(
         tower = build_vlm(recipe.config, tokenizer).model.vision_tower
         tower.load_state_dict(load_file(tower_path))
         tower.set_attn_implementation("eager")
+        device = torch.device(recipe.device)
+        tower.to(device)
         parts = []
         for start in range(0, len(frames), 64):
             pixels = normalise(torch.from_numpy(np.stack([f.picture for f in frames[start : start + 64]])))
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-                parts.append(tower(pixels).last_hidden_state[:, 1:].to(torch.bfloat16))
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+                parts.append(tower(pixels.to(device)).last_hidden_state[:, 1:].to("cpu", torch.bfloat16))
         save_whole({"features": torch.cat(parts)}, path)
     return load_file(path)["features"]
