@@ -251,7 +251,7 @@ def test_bad_input_is_refused_with_what_was_seen_and_what_is_wanted(tiny: Tiny) 
         ("tokens exceeds the limit of 8", lambda: processor(ask("?"), image, max_length=8)),
         ("either messages or text", lambda: processor()),
         ("no assistant message", lambda: processor(ask("?"), image, labels=True)),
-        ("content parts are", lambda: processor([{"role": "user", "content": [{"type": "video"}]}])),
+        ("content parts are", lambda: processor([{"role": "user", "content": [{"type": "audio"}]}])),
         ("got no messages", lambda: processor([])),
     ]
     for message, call in cases:

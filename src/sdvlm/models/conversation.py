@@ -1,7 +1,8 @@
 """Messages to prompt text, and where in that text the assistant's answers lie.
 
 Messages are Hugging Face chat format: ``{"role", "content"}``, content a string or a list of parts
-``{"type": "image"}`` (optionally with the picture under ``"image"``) and ``{"type": "text", "text": ...}``.
+``{"type": "image"}`` (optionally with the picture under ``"image"``), ``{"type": "video"}`` (optionally with its frames
+under ``"video"``) and ``{"type": "text", "text": ...}``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["Prompt", "Tokens", "as_batch", "parts", "pictures_in", "prompt_of", "training_prompt"]
+__all__ = ["Prompt", "Tokens", "as_batch", "parts", "pictures_in", "prompt_of", "training_prompt", "videos_in"]
 
 Message = dict[str, Any]
 Conversation = list[Message]
@@ -19,7 +20,7 @@ Conversation = list[Message]
 
 @dataclass(frozen=True)
 class Prompt:
-    """Text with one image mark per picture, and the character spans (start, end) that a model is trained to say."""
+    """Text with one mark per picture and video, and the character spans (start, end) that a model is trained to say."""
 
     text: str
     answers: tuple[tuple[int, int], ...] = ()
@@ -55,14 +56,20 @@ def parts(message: Message) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         raise SdvlmError(f"a message needs content, a string or a list of parts; got {type(content).__name__}")
     for part in content:
-        if part.get("type") not in ("image", "text") or (part["type"] == "text" and "text" not in part):
-            raise SdvlmError(f"content parts are {{type: image}} or {{type: text, text: ...}}; got {sorted(part)}")
+        if part.get("type") not in ("image", "video", "text") or (part["type"] == "text" and "text" not in part):
+            known = "{type: image}, {type: video} or {type: text, text: ...}"
+            raise SdvlmError(f"content parts are {known}; got {sorted(part)}")
     return content
 
 
 def pictures_in(conversation: Conversation) -> list[Any]:
     """The picture of each image part, in order; None where the part only marks the place."""
     return [part.get("image") for message in conversation for part in parts(message) if part["type"] == "image"]
+
+
+def videos_in(conversation: Conversation) -> list[Any]:
+    """The frames of each video part, in order; None where the part only marks the place."""
+    return [part.get("video") for message in conversation for part in parts(message) if part["type"] == "video"]
 
 
 def prompt_of(processor: Any, conversation: Conversation, ask: bool) -> str:
@@ -74,7 +81,7 @@ def prompt_of(processor: Any, conversation: Conversation, ask: bool) -> str:
         ask: end where the assistant is to speak.
 
     Raises:
-        SdvlmError: the text holds image marks of its own, so that pictures and marks would not pair up.
+        SdvlmError: the text holds marks of its own, so that pictures or videos and marks would not pair up.
     """
     plain = [
         {
@@ -83,15 +90,16 @@ def prompt_of(processor: Any, conversation: Conversation, ask: bool) -> str:
         }
         for message in conversation
     ]
-    mark = processor.image_token
+    marks = {"image": processor.image_token, "video": getattr(processor, "video_token", None)}
     if getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None):
         text = str(processor.apply_chat_template(plain, add_generation_prompt=ask, tokenize=False))
     else:
-        pieces = [mark if p["type"] == "image" else str(p["text"]) for m in plain for p in m["content"]]
+        pieces = [str(marks.get(p["type"]) or p.get("text", "")) for m in plain for p in m["content"]]
         text = "\n".join(pieces) + ("\n" if ask else "")
-    wanted = len(pictures_in(conversation))
-    if text.count(mark) != wanted:
-        raise SdvlmError(f"the prompt has {text.count(mark)} image marks '{mark}' for {wanted} image parts")
+    for what, wanted in (("image", pictures_in(conversation)), ("video", videos_in(conversation))):
+        found, mark = (text.count(marks[what]) if marks[what] else 0), marks[what]
+        if found != len(wanted):
+            raise SdvlmError(f"the prompt has {found} {what} marks '{mark}' for {len(wanted)} {what} parts")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,12 @@ from sdvlm.fusion.depth_text import grid_text, object_text
 from sdvlm.fusion.pixel_layout import lay_out
 from sdvlm.fusion.renderers import render_depth
 from sdvlm.models.conversation import Prompt
-from sdvlm.models.depth_inputs import checked_depth, pack_depth
+from sdvlm.models.depth_inputs import check_whole, checked_depth, pack_depth
 from sdvlm.models.depth_prompts import ImageMarks
 from sdvlm.models.grid import TokenGrid
 from sdvlm.models.seam import without_depth_slots
+from sdvlm.models.video_placing import VideoPlacer
+from sdvlm.models.videos import Video
 from sdvlm.types import Camera, DepthMap, SdvlmError
 
 __all__ = ["DepthPlacer", "Shown"]
@@ -37,12 +40,18 @@ class Shown:
         depth: map or None, of the picture's size where the fusion does not pool over the un-padded picture.
         camera: for its size, or None.
         objects: what ``depth_prompt`` names; None: nothing.
+        beside: whether it shares its prompt with other pictures.
+        videos: of the same batch.
+        order: ``image`` or ``video``, of each picture and video in the order of the prompts.
     """
 
     pictures: list[Image.Image]
     depth: list[DepthMap | None]
     camera: list[Camera | None]
     objects: list[Objects | None]
+    beside: list[bool]
+    videos: Sequence[Video] = ()
+    order: Sequence[str] = ()
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -75,9 +84,14 @@ class DepthPlacer:
         """Which pixels each image token looks at; made when depth first asks for it.
 
         Raises:
-            SdvlmError: the model's family is not known.
+            SdvlmError: the model's family is not known and cannot be guessed.
         """
         return TokenGrid(self._vlm_config, self._processor.image_processor)
+
+    @cached_property
+    def videos(self) -> VideoPlacer:
+        """The same of videos."""
+        return VideoPlacer(self.fusion, self._processor, self._vlm_config)
 
     @property
     def image_token_id(self) -> int:
@@ -90,8 +104,21 @@ class DepthPlacer:
         """How the model's prompts write pictures."""
         return ImageMarks.of(self._prompts, self._processor.image_token)
 
-    def checked(self, pictures: list[Image.Image], depth: Any, camera: Any, objects: Any) -> Shown:
+    def checked(
+        self,
+        pictures: list[Image.Image],
+        depth: Any,
+        camera: Any,
+        objects: Any,
+        prompts: Sequence[Prompt] = (),
+        videos: Sequence[Video] = (),
+    ) -> Shown:
         """Pictures with their depth, if it is of sizes and kinds the fusion takes.
+
+        Args:
+            pictures, depth, camera, objects: as a processor's call takes them.
+            prompts: that the pictures belong to, mark by mark; without them, each has a prompt of its own.
+            videos: of the same prompts.
 
         Raises:
             SdvlmError: see ``depth_inputs.checked_depth``; or there are other objects than the fusion wants.
@@ -103,10 +130,15 @@ class DepthPlacer:
         wanted = self.fusion is not None and self.fusion.name == "depth_prompt" and self.fusion.prompt == "objects"
         if objects is not None and not wanted:
             raise SdvlmError("objects are for the fusion depth_prompt with prompt='objects'; leave them out")
-        shown = Shown(pictures, maps, cameras, named)
+        orders = [_order(self._processor, prompt.text) for prompt in prompts] or [["image"] for _ in pictures]
+        beside = [one.count("image") > 1 for one in orders for kind in one if kind == "image"]
+        order = [kind for one in orders for kind in one]
+        shown = Shown(pictures, maps, cameras, named, beside, videos, order)
         if self.fusion is not None and (self._has_slots or self.fusion.name in READS_PIXELS):
             for size in {size for size, has in zip(shown.sizes, shown.has_depth, strict=True) if has}:
                 self.grid.transform(size)  # refused where the tower sees tiles
+        if self.fusion is not None and self.fusion.per_picture and any(shown.has_depth):
+            check_whole(self.grid, self.fusion, shown.sizes)
         return shown
 
     def worded(self, prompts: Sequence[Prompt], shown: Shown) -> list[Prompt]:
@@ -142,9 +174,11 @@ class DepthPlacer:
             SdvlmError: processor and model do not place the same number of tokens.
         """
         fusion = self.fusion
-        if fusion is None or fusion.name in DRAWN_OR_WORDED or not shown.pictures:
+        if fusion is None or fusion.name in DRAWN_OR_WORDED:
             return
-        packed = self.pack(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
+        if shown.videos and not self.videos.among_pictures:
+            self.videos.complete(batch, shown.videos)
+        packed = self._packed(fusion, shown, always)
         if packed is None:
             return
         slots = self._slots(shown)
@@ -156,6 +190,24 @@ class DepthPlacer:
             batch["depth_pictures"] = torch.tensor(slots)
             if any(slots):
                 batch["pixel_values"] = without_depth_slots(batch, slots)
+
+    def _packed(self, fusion: FusionConfig, shown: Shown, always: bool) -> Tensor | None:
+        """(T, C) depth of what enters as pictures; None where nothing has any, unless ``always``."""
+        films = list(shown.videos) if shown.videos and self.videos.among_pictures else []
+        always = always or any(film.has_depth for film in films)
+        if not shown.pictures and not (films and always):
+            return None
+        if not films and (self.grid.beside is self.grid or not any(shown.beside)):
+            return self.pack(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
+        if not always and all(one is None for one in shown.depth):
+            return None
+        grids = [self.grid.beside if beside else self.grid for beside in shown.beside]
+        parts = [
+            self.pack(fusion, grid, [size], [depth], [camera], True)
+            for grid, size, depth, camera in zip(grids, shown.sizes, shown.depth, shown.camera, strict=True)
+        ]
+        rows = [one for one in parts if one is not None]
+        return self.videos.strip(rows, films, shown.order) if films else torch.cat(rows)
 
     @property
     def _has_slots(self) -> bool:
@@ -227,6 +279,13 @@ class DepthPlacer:
                 f"the processor placed {found} image tokens but the pictures have {wanted} token boxes; "
                 "processor and model config do not belong together (patch size, select strategy)"
             )
+
+
+def _order(processor: Any, text: str) -> list[str]:
+    """``image`` or ``video`` for each mark of a prompt."""
+    marks = {"image": processor.image_token, "video": getattr(processor, "video_token", None)}
+    either = "|".join(f"(?P<{kind}>{re.escape(mark)})" for kind, mark in marks.items() if mark)
+    return [str(found.lastgroup) for found in re.finditer(either, text)]
 
 
 def _same(picture: Image.Image, depth: DepthMap | None) -> Image.Image:

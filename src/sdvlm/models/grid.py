@@ -13,6 +13,7 @@ worker far from the model: it pickles as its config and image processor.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property
 from typing import Any, TypeVar
 
 from torch import nn
@@ -39,27 +40,36 @@ class TokenGrid:
     Args:
         config: of the vision-language model itself (not of a ``DepthVLM`` around it).
         image_processor: the part of its processor that makes ``pixel_values``.
+        several: whether the pictures share their prompt with others, which some families see another way.
 
     Raises:
         SdvlmError: the family is not known.
     """
 
-    def __init__(self, config: PreTrainedConfig, image_processor: Any) -> None:
-        self.config, self.image_processor = config, image_processor
+    def __init__(self, config: PreTrainedConfig, image_processor: Any, several: bool = False) -> None:
+        self.config, self.image_processor, self.several = config, image_processor, several
         self.family: Family = family_of(config)
         self._skeleton: nn.Module | None = None
         self._layouts: OrderedDict[Size, Boxes] = OrderedDict()
         self._boxes: OrderedDict[Size, Boxes] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config, "image_processor": self.image_processor}
+        return {"config": self.config, "image_processor": self.image_processor, "several": self.several}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    @cached_property
+    def beside(self) -> TokenGrid:
+        """The grid for pictures that share their prompt with others; most families see them alike."""
+        if self.several or self.family.beside is None:
+            return self
+        return TokenGrid(self.config, self.image_processor, several=True)
+
     def views(self, image_size: Size) -> Views:
         """What the tower sees of a picture of ``image_size`` (width, height)."""
-        return self.family.views(self.config, self.image_processor, image_size)
+        seen = self.family.views if not self.several or self.family.beside is None else self.family.beside
+        return seen(self.config, self.image_processor, image_size)
 
     def transform(self, image_size: Size) -> ImageTransform:
         """From the pixels of a picture of ``image_size`` (width, height) to the pixels the tower sees.

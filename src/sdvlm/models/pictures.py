@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,6 @@ from sdvlm.types import SdvlmError
 __all__ = ["flat", "merge_pictures", "per_picture", "picture_of"]
 
 
-def merge_pictures(carried: list[Any], given: Any) -> list[Any]:
-    """Pictures either from the message parts that carry them or from ``given``, flat; refuses a mixture."""
-    if any(picture is not None for picture in carried):
-        if given is not None or any(picture is None for picture in carried):
-            raise SdvlmError(
-                "give every picture in its message part or all of them in images, not some here, some there"
-            )
-        return carried
-    return flat(given)
-
-
 def flat(values: Any) -> list[Any]:
     """None, one value, a list or a list of lists of them as a list."""
     if values is None:
@@ -31,6 +21,20 @@ def flat(values: Any) -> list[Any]:
     if not isinstance(values, list | tuple):
         return [values]
     return list(itertools.chain.from_iterable(v if isinstance(v, list | tuple) else [v] for v in values))
+
+
+def merge_pictures(
+    carried: list[Any], given: Any, flatten: Callable[[Any], list[Any]] = flat, what: str = "picture"
+) -> list[Any]:
+    """Pictures (or videos) either from the message parts that carry them or from ``given``, flat; not a mixture."""
+    if any(picture is not None for picture in carried):
+        if given is not None or any(picture is None for picture in carried):
+            named = "images" if what == "picture" else f"{what}s"
+            raise SdvlmError(
+                f"give every {what} in its message part or all of them in {named}, not some here, some there"
+            )
+        return carried
+    return flatten(given)
 
 
 def per_picture(values: Any, count: int, what: str, kind: type) -> list[Any]:

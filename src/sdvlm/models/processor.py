@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
-from transformers import BatchFeature
 
 from sdvlm.models import checkpoint
+from sdvlm.models.asked import asked, check_marks
 from sdvlm.models.config import DepthVLMConfig
-from sdvlm.models.conversation import Conversation, Prompt, Tokens, as_batch, pictures_in
+from sdvlm.models.conversation import Conversation, Prompt, Tokens
+from sdvlm.models.depth_batch import DepthBatch
 from sdvlm.models.depth_inputs import pack_depth
 from sdvlm.models.depth_placing import DepthPlacer
 from sdvlm.models.families import load_processor
 from sdvlm.models.grid import TokenGrid
 from sdvlm.models.llama_tokens import keep_legacy
 from sdvlm.models.own_depth import load_own_depth, save_own_depth
-from sdvlm.models.pictures import flat, merge_pictures, picture_of
+from sdvlm.models.pictures import flat, picture_of
 from sdvlm.models.released_prompts import ReleasedPrompts
 from sdvlm.models.template_prompts import TemplatePrompts
 from sdvlm.models.wrapper import DepthVLM
@@ -32,16 +32,6 @@ from sdvlm.types import DepthMap, RgbdFrame, SdvlmError
 __all__ = ["DepthBatch", "DepthProcessor"]
 
 _NO_LIMIT = 10**9  # tokenizers without a limit state an astronomical one
-
-
-class DepthBatch(BatchFeature):
-    """Model inputs. ``to(device, dtype)`` casts pixels but leaves metres in float32."""
-
-    def to(self, *args: Any, **kwargs: Any) -> DepthBatch:
-        depth = {name: self[name] for name in ("depth_grid", "depth_pixels") if name in self}
-        super().to(*args, **kwargs)
-        self.update({name: value.to(device=self["input_ids"].device) for name, value in depth.items()})
-        return self
 
 
 class DepthProcessor:
@@ -141,6 +131,10 @@ class DepthProcessor:
         camera: Any = None,
         *,
         objects: Any = None,
+        videos: Any = None,
+        video_depth: Any = None,
+        video_camera: Any = None,
+        fps: Any = None,
         text: str | list[str] | None = None,
         labels: bool = False,
         padding_side: str | None = None,
@@ -157,7 +151,11 @@ class DepthProcessor:
                 un-padded picture) or None. ``depth_grid`` is in the batch only where at least one picture has depth.
             camera: None, or for each picture a ``Camera`` of its size or None.
             objects: for ``depth_prompt`` that writes the depths of objects: for each picture a list of (name, box).
-            text: prompts with image marks, in place of ``messages``; taken as they are.
+            videos: one video or a (nested) list of them, in the order of the video parts, each (F, H, W, 3) uint8 RGB
+                or a list of F pictures, all of which the model sees; or None where the parts carry their frames.
+            video_depth, video_camera, fps: for each video F maps or None, F cameras or one, frames a second; see
+                ``videos.checked_videos``. ``depth_grid_videos`` is in the batch where a frame has depth.
+            text: prompts with marks, in place of ``messages``; taken as they are.
             labels: add ``labels``: the tokens of the assistant's answers, -100 elsewhere.
             padding_side: left to generate, right to train, unless said.
             max_length: in tokens; the tokenizer's own limit if None. Longer inputs are refused, never cut.
@@ -165,22 +163,13 @@ class DepthProcessor:
         Raises:
             SdvlmError: counts or sizes disagree, depth is of a kind the fusion does not take, a prompt is too long.
         """
-        if (messages is None) == (text is None):
-            raise SdvlmError("give either messages or text")
-        if messages is not None:
-            conversations = as_batch(messages)
-            carried = [picture for conversation in conversations for picture in pictures_in(conversation)]
-            images = merge_pictures(carried, images)
-            prompts = [self.prompts.training(c) if labels else Prompt(self.prompts.asking(c)) for c in conversations]
-        else:
-            if labels:
-                raise SdvlmError("labels need messages, which say who speaks; got text")
-            prompts = [Prompt(one) for one in ([text] if isinstance(text, str) else text or [])]
-        pictures = [picture_of(image) for image in flat(images)]
-        self._check_marks(prompts, pictures)
-        shown = self.placer.checked(pictures, depth, camera, objects)
-        worded, seen = self.placer.worded(prompts, shown), self.placer.pictures(shown)
-        batch = DepthBatch(self.prompts.batch(worded, seen, padding_side or ("right" if labels else "left"), labels))
+        given = asked(self.prompts, self.placer.videos, messages, text, images, videos, labels)
+        films = self.placer.videos.checked(given.videos, video_depth, video_camera, fps, len(given.pictures))
+        shown = self.placer.checked(given.pictures, depth, camera, objects, given.prompts, films)
+        worded, seen = self.placer.worded(given.prompts, shown), self.placer.pictures(shown)
+        side = padding_side or ("right" if labels else "left")
+        filmed = {"videos": films} if films else {}
+        batch = DepthBatch(self.prompts.batch(worded, seen, side, labels, **filmed))
         self._check_length(int(batch["attention_mask"].sum(dim=1).max()), max_length)
         self.placer.complete(batch, shown)
         return batch
@@ -241,8 +230,8 @@ class DepthProcessor:
         """
         pictures = [picture_of(image) for image in flat(images)]
         for prompt in prompts:
-            self._check_marks([prompt], pictures)
-        shown = self.placer.checked(pictures, depth, camera, objects)
+            check_marks(self.processor, [prompt], len(pictures))
+        shown = self.placer.checked(pictures, depth, camera, objects, prompts[:1])
         worded = self.placer.worded_alike(prompts, shown)
         made, rows = self.prompts.many(worded, self.placer.pictures(shown), labels)
         batch = DepthBatch(made)
@@ -286,11 +275,6 @@ class DepthProcessor:
         config = DepthVLMConfig.from_pretrained(folder_or_id)
         own = None if config.estimator is None else partial(load_own_depth, folder_or_id, config.estimator)
         return cls(load_processor(folder_or_id), config, own)
-
-    def _check_marks(self, prompts: list[Prompt], pictures: list[Image.Image]) -> None:
-        marks = sum(prompt.text.count(self.processor.image_token) for prompt in prompts)
-        if marks != len(pictures):
-            raise SdvlmError(f"the prompts have room for {marks} pictures but {len(pictures)} came")
 
     def _check_length(self, longest: int, max_length: int | None) -> None:
         limit = max_length or self.tokenizer.model_max_length

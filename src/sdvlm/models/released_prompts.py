@@ -29,6 +29,9 @@ class ReleasedPrompts:
         style: a key of ``config.CONVERSATIONS``.
     """
 
+    takes_video = False
+    """of which the released code knows nothing"""
+
     def __init__(self, processor: Any, style: str) -> None:
         self.processor, self.style = processor, style
 

@@ -24,7 +24,7 @@ from sdvlm.types import SdvlmError
 
 __all__ = ["DepthInputs", "check_positions", "fuse", "fused_inputs", "without_depth_slots"]
 
-_GRID, _PIXELS, _DEEP = "image_grid_thw", "pixel_values", "deepstack_features"
+_GRID, _PIXELS, _FILMS, _DEEP = "image_grid_thw", "pixel_values", "pixel_values_videos", "deepstack_features"
 _PER_PICTURE = (_GRID, "image_sizes", "image_position_ids")
 """inputs with one row a picture, beside pixels"""
 
@@ -34,23 +34,26 @@ class DepthInputs:
     """The depth of a batch. P picture slots in the order of the prompts, of which some are taken by depth pictures.
 
     Args:
-        grid: (T, C) float32 packed depth grid of the image tokens of all pictures, depth pictures left out.
+        grid: (T, C) float32 packed depth grid of the image tokens of all pictures, depth pictures left out; None: no
+            picture has depth.
         pixels: planes of the depth maps of the same pictures, laid out as the tower reads them; None: not needed.
         pictures: (P,) bool, True for a slot that holds depth tokens; None: there is none.
         image_keep: (T,) bool, False for an image token whose picture content is hidden: it becomes the mean of its
             picture's tokens, so that only depth tells it from the others; None: all are kept.
+        videos: (V, C) float32 packed depth grid of the tokens of all videos; None: no frame has depth.
     """
 
-    grid: Tensor
+    grid: Tensor | None
     pixels: Tensor | None = None
     pictures: Tensor | None = None
     image_keep: Tensor | None = None
+    videos: Tensor | None = None
 
 
 def fused_inputs(
     vlm: Any, fusion: Any, config: FusionConfig, inputs: dict[str, Any], depth: DepthInputs
 ) -> dict[str, Any]:
-    """The model's inputs with pixels replaced by its own image features, depth in them.
+    """The model's inputs with pixels replaced by its own features of pictures and videos, depth in them.
 
     Args:
         vlm: the vision-language model.
@@ -62,10 +65,29 @@ def fused_inputs(
     Raises:
         SdvlmError: depth and pictures do not belong together.
     """
+    for what, pixels, grid in (("pictures", _PIXELS, depth.grid), ("videos", _FILMS, depth.videos)):
+        if grid is not None and inputs.get(pixels) is None:
+            raise SdvlmError(f"got depth without {pixels}; give the {what} the depth belongs to")
     host = vlm.base_model
-    own = _own_pictures(inputs, depth.pictures)
-    wanted = inspect.signature(host.get_image_features).parameters
-    shown = {name: value for name, value in own.items() if name in wanted}
+    encoded = {}
+    if inputs.get(_PIXELS) is not None:
+        encoded["image"] = _fused_pictures(vlm, fusion, config, inputs, depth)
+    if inputs.get(_FILMS) is not None:  # a model takes all its pixels encoded, or none
+        features = _video_features(host, inputs)
+        given = DepthInputs(depth.videos)
+        encoded["video"] = features if depth.videos is None else fuse(host, fusion, config, features, given)
+    rest = {name: value for name, value in inputs.items() if name not in (_PIXELS, _FILMS)}
+    return rest | {"mm_encoder_outputs": encoded}
+
+
+def _fused_pictures(
+    vlm: Any, fusion: Any, config: FusionConfig, inputs: dict[str, Any], depth: DepthInputs
+) -> ModelOutput:
+    """The image features of all pictures, depth in them. Arguments as :func:`fused_inputs`."""
+    host = vlm.base_model
+    shown = _wanted(host.get_image_features, _own_pictures(inputs, depth.pictures))
+    if depth.grid is None:
+        return host.get_image_features(**shown, return_dict=True)  # type: ignore[no-any-return]
     seen = None
     if depth.pixels is not None:
         precision = torch.float32 if config.place == "tower" else vlm.dtype  # an adapter reads depth in full
@@ -74,8 +96,20 @@ def fused_inputs(
         raise SdvlmError(f"the fusion '{config.name}' reads depth_pixels; pass on all the processor made")
     with _inside(fusion, config, host, seen):
         features = host.get_image_features(**shown, return_dict=True)
-    fused = fuse(host, fusion, config, features, depth, seen)
-    return {name: value for name, value in inputs.items() if name != _PIXELS} | {"mm_encoder_outputs": {"image": fused}}
+    return fuse(host, fusion, config, features, depth, seen)
+
+
+def _video_features(host: Any, inputs: dict[str, Any]) -> Any:
+    """The model's own features of its videos."""
+    if not hasattr(host, "get_video_features"):  # Perception LM: frames are pictures that come by another name
+        return host.get_image_features(pixel_values=inputs[_FILMS], return_dict=True)
+    return host.get_video_features(**_wanted(host.get_video_features, inputs), return_dict=True)
+
+
+def _wanted(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that a function takes, those that are there."""
+    names = inspect.signature(function).parameters
+    return {name: value for name, value in inputs.items() if name in names and value is not None}
 
 
 def fuse(
@@ -97,6 +131,7 @@ def fuse(
         features: of the pictures, depth pictures left out.
         seen: the inputs of ``get_image_features`` with depth for pixels, for fusions that read pixels.
     """
+    assert depth.grid is not None
     if depth.grid.dtype != torch.float32:
         raise SdvlmError(
             f"the depth grid is {depth.grid.dtype} but must stay float32, or metres get lost; "
@@ -148,18 +183,23 @@ def _levels(features: ModelOutput) -> list[Any]:
 
 
 def check_positions(vlm: Any, inputs: Mapping[str, Any]) -> None:
-    """Without its image grid and token types a three-axis model silently uses wrong positions (5.23): refuse.
+    """Without its grids and token types a three-axis model silently uses wrong positions (5.23): refuse.
 
     Raises:
         SdvlmError: one of them is missing.
     """
-    if inputs.get(_PIXELS) is None and inputs.get("mm_encoder_outputs") is None:
+    if inputs.get("position_ids") is not None:
         return
     accepted = inspect.signature(vlm.forward).parameters
-    explicit = inputs.get("position_ids") is not None
-    for name in (_GRID, "mm_token_type_ids"):
-        if _GRID in accepted and name in accepted and inputs.get(name) is None and not explicit:
-            raise SdvlmError(f"{type(vlm).__name__} got pictures without {name}; pass on all the processor made")
+    encoded = inputs.get("mm_encoder_outputs")
+    for kind, pixels, grid in (("image", _PIXELS, _GRID), ("video", _FILMS, "video_grid_thw")):
+        comes = isinstance(encoded, Mapping) and encoded.get(kind) is not None
+        if grid not in accepted or (inputs.get(pixels) is None and not comes):
+            continue
+        for name in (grid, "mm_token_type_ids"):
+            if name in accepted and inputs.get(name) is None:
+                what = "pictures" if kind == "image" else "videos"
+                raise SdvlmError(f"{type(vlm).__name__} got {what} without {name}; pass on all the processor made")
 
 
 def without_depth_slots(batch: Mapping[str, Any], depth_pictures: list[bool]) -> Tensor:

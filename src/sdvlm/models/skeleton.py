@@ -153,9 +153,10 @@ def probe(
     skeleton.get_submodule(family.source).forward = emit
     if family.merge is not None:
         skeleton.get_submodule(family.merge).forward = unite
-    pixels, channels = inputs["pixel_values"], getattr(getattr(config, "vision_config", None), "num_channels", None)
-    if pixels.ndim > 3:  # a narrow skeleton looks at one colour
-        inputs = inputs | {"pixel_values": pixels[..., :channels, :, :]}
+    channels = getattr(getattr(config, "vision_config", None), "num_channels", None)
+    for name, pixels in inputs.items():
+        if name.startswith("pixel_values") and pixels.ndim > 3:  # a narrow skeleton looks at one colour
+            inputs = inputs | {name: pixels[..., :channels, :, :]}
     features = getattr(skeleton, function)(**inputs, return_dict=True)
     tokens = torch.cat([row.reshape(-1, row.shape[-1]) for row in features[family.tokens]])
     if tokens.shape[-1] != _BOX:

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from sdvlm.models.conversation import Conversation, Prompt, Tokens, prompt_of, training_prompt
-from sdvlm.models.families import pictures_of_prompts
+from sdvlm.models.families import adds_special_tokens, pictures_of_prompts, processed
+from sdvlm.models.videos import Video
 from sdvlm.types import SdvlmError
 
 __all__ = ["TemplatePrompts"]
@@ -26,6 +27,9 @@ class TemplatePrompts:
         processor: of the wrapped model.
     """
 
+    takes_video = True
+    """where the processor does"""
+
     def __init__(self, processor: Any) -> None:
         self.processor = processor
 
@@ -38,14 +42,19 @@ class TemplatePrompts:
         return training_prompt(self.processor, conversation)
 
     def batch(
-        self, prompts: Sequence[Prompt], pictures: list[Image.Image], side: str, labels: bool
+        self,
+        prompts: Sequence[Prompt],
+        pictures: list[Image.Image],
+        side: str,
+        labels: bool,
+        videos: Sequence[Video] = (),
     ) -> dict[str, Tensor]:
         """Padded inputs; labels are the tokens that overlap an answer.
 
         Raises:
-            SdvlmError: labels are wanted of a slow tokenizer.
+            SdvlmError: labels are wanted of a slow tokenizer, or the processor refuses the videos.
         """
-        return self._encode(prompts, pictures, side, labels)[0]
+        return self._encode(prompts, pictures, side, labels, videos)[0]
 
     def many(
         self, prompts: Sequence[Prompt], pictures: list[Image.Image], labels: bool = False
@@ -82,16 +91,24 @@ class TemplatePrompts:
         return str(self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
 
     def _encode(
-        self, prompts: Sequence[Prompt], pictures: list[Image.Image], side: str, labels: bool
+        self,
+        prompts: Sequence[Prompt],
+        pictures: list[Image.Image],
+        side: str,
+        labels: bool,
+        videos: Sequence[Video] = (),
     ) -> tuple[dict[str, Tensor], list[list[dict[str, Any]]]]:
-        """The batch, and for each prompt what its image marks became."""
+        """The batch, and for each prompt what its marks became."""
         texts = [prompt.text for prompt in prompts]
         arguments: dict[str, Any] = {"return_tensors": "pt", "padding": True, "padding_side": side}
         arguments |= self._special(texts[0]) | {"return_text_replacement_offsets": True}
         arguments |= self._offsets(labels)
         counts = [text.count(self.processor.image_token) for text in texts]
         shown = pictures_of_prompts(self.processor, pictures, counts) if pictures else None
-        made = self.processor(text=texts, images=shown, **arguments)
+        if videos:
+            arguments |= {"do_sample_frames": False, "video_metadata": [video.metadata for video in videos]}
+            arguments |= {"videos": [video.frames for video in videos]}
+        made = processed(self.processor, text=texts, images=shown, **arguments)
         offsets = made.pop("offset_mapping", None)
         moved = made.pop("text_replacement_offsets", None) or [[] for _ in prompts]
         batch = dict(made)
@@ -104,12 +121,15 @@ class TemplatePrompts:
         return batch, moved
 
     def _check_own_words(self, prompt: Prompt, moved: list[dict[str, Any]], batch: dict[str, Tensor]) -> None:
-        """That the processor tokenised the prompt as it stands, its pictures expanded, so that spans of answers hold.
+        """That the processor tokenised the prompt as it stands, its marks expanded, so that spans of answers hold.
 
         Raises:
             SdvlmError: it put words of its own in.
         """
-        text = _with_runs(prompt.text, self.processor.image_token, [one["replacement"] for one in moved])
+        text, end = "", 0
+        for one in moved:
+            text, end = text + prompt.text[end : one["span"][0]] + one["replacement"], one["span"][1]
+        text += prompt.text[end:]
         ids = self.processor.tokenizer(text, **self._special(prompt.text))["input_ids"]
         if batch["input_ids"][0][batch["attention_mask"][0].bool()].tolist() != ids:
             raise SdvlmError(
@@ -124,9 +144,11 @@ class TemplatePrompts:
         return {"return_offsets_mapping": True} if labels else {}
 
     def _special(self, text: str) -> dict[str, Any]:
-        """Whether the tokenizer is to add its special tokens: not where the template wrote them."""
+        """Whether the tokenizer is to add its special tokens: not where the template wrote them or the processor adds
+        none."""
         bos = self.processor.tokenizer.bos_token
-        return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+        written = bos and text.startswith(bos)
+        return {"add_special_tokens": False} if written or not adds_special_tokens(self.processor) else {}
 
 
 def _with_runs(text: str, mark: str, runs: list[str]) -> str:

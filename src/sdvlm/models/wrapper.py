@@ -22,6 +22,7 @@ from sdvlm.fusion.config import DRAWN_OR_WORDED, ENCODED, FusionConfig
 from sdvlm.models import checkpoint, seam
 from sdvlm.models.adapters import check_whole
 from sdvlm.models.config import DepthVLMConfig
+from sdvlm.models.families import token_width
 from sdvlm.types import SdvlmError
 
 if TYPE_CHECKING:
@@ -53,12 +54,11 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.vlm: Any = vlm if vlm is not None else AutoModelForImageTextToText.from_config(config.vlm_config)
         config.vlm_config = self.vlm.config
-        hidden_size = config.get_text_config().hidden_size
         settings = config.fusion_settings
         self.fusion: nn.Module | None = (
             None
             if settings is None or settings.name in DRAWN_OR_WORDED
-            else build_fusion(settings, hidden_size, self.vlm.base_model)
+            else build_fusion(settings, token_width(self.vlm.config), self.vlm.base_model)
         )
         if hasattr(self.vlm, "accepts_loss_kwargs"):
             self.accepts_loss_kwargs = self.vlm.accepts_loss_kwargs
@@ -137,6 +137,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         depth_pixels: Tensor | None = None,
         depth_pictures: Tensor | None = None,
         image_keep: Tensor | None = None,
+        depth_grid_videos: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -148,10 +149,11 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
             depth_pixels: the depth maps as the vision tower reads them, for fusions that do.
             depth_pictures: (P,) bool, picture slots of the prompts that are for depth, where the fusion fills such.
             image_keep: (T,) bool, False for image tokens whose picture content is hidden, in training.
+            depth_grid_videos: (V, C) float32, the same as ``depth_grid`` for all video tokens of the batch.
             kwargs: and the named ones: handed to the wrapped model.
 
         Raises:
-            SdvlmError: depth without pictures, a depth grid of the wrong length, or a missing image grid.
+            SdvlmError: depth without pictures or videos, a depth grid of the wrong length, or a missing image grid.
         """
         named = {
             "input_ids": input_ids,
@@ -163,7 +165,7 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
             "labels": labels,
         }
         inputs = kwargs | {name: value for name, value in named.items() if value is not None}
-        return self.vlm(**self.seam(inputs, depth_grid, depth_pixels, depth_pictures, image_keep))
+        return self.vlm(**self.seam(inputs, depth_grid, depth_pixels, depth_pictures, image_keep, depth_grid_videos))
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
@@ -172,12 +174,14 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         depth_grid: Tensor | None = None,
         depth_pixels: Tensor | None = None,
         depth_pictures: Tensor | None = None,
+        depth_grid_videos: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """The wrapped model's ``generate``, with depth. Arguments as there; for those of depth see :meth:`forward`."""
         if inputs is not None:
             kwargs["input_ids"] = inputs
-        return self.vlm.generate(**self.seam(kwargs, depth_grid, depth_pixels, depth_pictures))
+        depth = {"depth_pixels": depth_pixels, "depth_pictures": depth_pictures, "depth_grid_videos": depth_grid_videos}
+        return self.vlm.generate(**self.seam(kwargs, depth_grid, **depth))
 
     def seam(
         self,
@@ -186,24 +190,23 @@ class DepthVLM(PreTrainedModel, GenerationMixin):
         depth_pixels: Tensor | None = None,
         depth_pictures: Tensor | None = None,
         image_keep: Tensor | None = None,
+        depth_grid_videos: Tensor | None = None,
     ) -> dict[str, Any]:
-        """The wrapped model's inputs with pixels and depth replaced by fused image features.
+        """The wrapped model's inputs with pixels and depth replaced by fused features of pictures and videos.
 
         Args:
             inputs: of the wrapped model.
-            depth_grid, depth_pixels, depth_pictures, image_keep: see :meth:`forward`; ``inputs`` stay as they are
-                without a grid.
+            depth_grid, depth_pixels, depth_pictures, image_keep, depth_grid_videos: see :meth:`forward`; ``inputs``
+                stay as they are without a grid.
 
         Raises:
             SdvlmError: see :meth:`forward`.
         """
         seam.check_positions(self.vlm, inputs)
-        if depth_grid is None:
+        if depth_grid is None and depth_grid_videos is None:
             return inputs
         fusion, settings = self._fusion()
-        if inputs.get("pixel_values") is None:
-            raise SdvlmError("got depth without pixel_values; give the pictures the depth belongs to")
-        depth = seam.DepthInputs(depth_grid, depth_pixels, depth_pictures, image_keep)
+        depth = seam.DepthInputs(depth_grid, depth_pixels, depth_pictures, image_keep, depth_grid_videos)
         return seam.fused_inputs(self.vlm, fusion, settings, inputs, depth)
 
     def fuse(self, features: ModelOutput, depth_grid: Tensor) -> ModelOutput:

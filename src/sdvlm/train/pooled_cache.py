@@ -74,6 +74,7 @@ class PooledDepth:
         """Of the way from a picture's pixels to the tower's cells."""
         if grid not in self._grids:
             said = grid.config.to_json_string(use_diff=False) + str(grid.image_processor.to_json_string())
+            said += "several" if grid.several else ""
             self._grids[grid] = hashlib.sha256(said.encode()).hexdigest()
         return self._grids[grid]
 
