@@ -35,6 +35,11 @@ _NARROW = {
 }
 """of the tower, whose features are never read"""
 _DEPTH = ("num_hidden_layers", "depth")
+_NARROW_TIMM = {
+    "vit_pe": {"depth": 1, "embed_dim": _WIDTH, "num_heads": 1},
+    "fastvit_mci3": {"layers": (1,) * 5, "embed_dims": (_WIDTH, 2 * _WIDTH, *(4 * _WIDTH,) * 3)},
+}
+"""of towers of timm, by what their names begin with"""
 _NO_MASKS = "flash_attention_2"
 """the way of attending that builds no mask of all rows against all; nothing attends here"""
 
@@ -56,12 +61,15 @@ def build_skeleton(config: PreTrainedConfig, family: Family | None = None, narro
     _set(text, _SMALL)
     if narrow and isinstance(tower := getattr(config, "vision_config", None), PreTrainedConfig):
         _set(tower, _NARROW | dict.fromkeys(_DEPTH, _layers_read(config)))
+        for name, values in _NARROW_TIMM.items():
+            if str(getattr(tower, "architecture", "")).startswith(name):
+                tower.model_args = {**(tower.model_args or {}), **values}
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:1]
     with torch.random.fork_rng(devices=[]), no_init_weights():  # training's randomness must not depend on the probe
         model: Any = AutoModelForImageTextToText.from_config(config, dtype=torch.float32).base_model
     for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
+        if isinstance(module, GradientCheckpointingLayer) or type(module).__name__ == "EvaBlock":  # timm's
             module.forward = _hand_on
         elif isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
             module.forward = _zeros_of(module)  # type: ignore[method-assign, assignment]
