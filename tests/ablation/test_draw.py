@@ -6,7 +6,7 @@ import numpy as np
 
 from sdvlm.ablation.config import AblationConfig
 from sdvlm.ablation.draw import Draws
-from sdvlm.ablation.lengths import scaled_question
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.ablation.rooms import Rooms
 
 

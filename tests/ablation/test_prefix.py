@@ -10,7 +10,7 @@ from sdvlm.ablation.cells import CELLS, Cell
 from sdvlm.ablation.config import AblationConfig
 from sdvlm.ablation.draw import Drawn
 from sdvlm.ablation.learn import Learner
-from sdvlm.ablation.lengths import scaled_question
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.ablation.materials import plain_model, pooled_depth, tower_features
 from sdvlm.ablation.prefix import PrefixMaker
 from sdvlm.ablation.rooms import Rooms

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdvlm.data.units import UNITS, format_length, unit_of
-from sdvlm.data.wording import _ask_in_unit
+from sdvlm.data.wording import ask_in_unit
 from sdvlm.eval.lengths import find_lengths
 from sdvlm.types import SdvlmError
 
@@ -46,8 +46,8 @@ def test_an_unknown_unit_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("seed", range(12))
 def test_a_unit_does_not_hang_on_how_something_is_measured(seed):
     asked = "What depth does the {a} have, seen along the viewing direction?"
-    said = _ask_in_unit(asked, "feet", np.random.default_rng(seed))
+    said = ask_in_unit(asked, "feet", np.random.default_rng(seed))
     assert said.startswith(asked)
     assert said.endswith("feet.")
-    plain = {_ask_in_unit("How tall is the {a}?", "feet", np.random.default_rng(one)) for one in range(30)}
+    plain = {ask_in_unit("How tall is the {a}?", "feet", np.random.default_rng(one)) for one in range(30)}
     assert "How tall is the {a} in feet?" in plain

@@ -9,7 +9,7 @@ from sdvlm.data.built import iter_records
 from sdvlm.data.schema import QuestionType
 from sdvlm.data.verify_build import verify_build
 from sdvlm.eval.msmu_rooms import MSMU_BENCH_COUNTS, MSMU_ROOMS, build_rooms_bench, msmu_rooms, questions_digest
-from sdvlm.nano.evaluate import HELD_OUT_SEED
+from sdvlm.nano.exam import HELD_OUT_SEED
 from sdvlm.nano.recipe import Recipe
 from sdvlm.types import SdvlmError
 

@@ -7,10 +7,11 @@ import pytest
 
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
-from sdvlm.nano import train
 from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.frames import ShardConfig
 from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.train import train_nano
+from sdvlm.types import SdvlmError
 
 
 @pytest.fixture
@@ -20,18 +21,18 @@ def toy_recipe(config: NanoConfig) -> Recipe:
     return replace(Recipe(), config=config, shard=shard, shards=2, tower_batch=2, pictures=2, questions=8, **steps)
 
 
-def test_the_recipe_runs_through_and_an_interrupted_run_goes_on(
-    tmp_path: Path, toy_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "Recipe", lambda: toy_recipe)
-    train.main([str(tmp_path), "--workers", "1"])
-    for arm in ("with-depth", "without-depth"):
+def test_the_recipe_runs_through_and_what_is_there_is_not_made_again(tmp_path: Path, toy_recipe: Recipe) -> None:
+    arms = ("with-depth", "min-max")
+    train_nano(toy_recipe, tmp_path, arms)
+    for arm in arms:
         model = DepthVLM.from_pretrained(tmp_path / arm / "checkpoint")
         assert model.fusion is not None
         assert DepthProcessor.from_pretrained(tmp_path / arm / "checkpoint").tokenizer.eos_token == "<eos>"
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert not list(tmp_path.rglob("*.tmp"))
     (tmp_path / "with-depth" / "weights.safetensors").unlink()
-    train.main([str(tmp_path), "--workers", "1"])
+    train_nano(toy_recipe, tmp_path, arms)
     again = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert {path.name for path in again if again[path] != made.get(path)} <= {"weights.safetensors"}
+    with pytest.raises(SdvlmError, match="holds a run with steps 2, and 3 was asked for"):
+        train_nano(replace(toy_recipe, steps=3), tmp_path, arms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdvlm.ablation.config import AblationConfig
-from sdvlm.ablation.lengths import scaled_question
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.data.schema import QuestionSample
 
 __all__ = ["Drawn", "Draws"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdvlm.ablation.config import AblationConfig
-from sdvlm.ablation.lengths import scaled_question
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.ablation.rooms import Rooms, views
 from sdvlm.ablation.sources import DepthSource
 from sdvlm.data.schema import QuestionSample, QuestionType

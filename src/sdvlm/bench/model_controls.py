@@ -15,7 +15,7 @@ from sdvlm.eval.controls import ControlResult, ControlSample, scaled_sample, sha
 from sdvlm.eval.perturb import without_depth
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
-from sdvlm.nano.evaluate import held_out_exam
+from sdvlm.nano.exam import held_out_exam
 from sdvlm.types import RgbdFrame
 
 __all__ = ["ModelAnswerer", "ask_model", "control_model"]

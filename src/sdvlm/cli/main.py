@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "inspect": ("sdvlm.cli.inspect:inspect", "Write a page to look through built data."),
     "export": ("sdvlm.cli.export:export", "Write built data as LLaVA or ShareGPT JSON or as messages."),
     "ablate": ("sdvlm.cli.ablate:ablate", "Train nano under every way depth can enter, and compare; resumable."),
+    "nano": ("sdvlm.cli.nano:nano", "Make the embedded model anew, and score it; resumable."),
     "doctor": ("sdvlm.cli.doctor:doctor", "Say what is installed, and what a depth file holds."),
     "eval": ("sdvlm.cli.eval:evaluate", "Ask a benchmark's questions, score the answers; resumable."),
     "score": ("sdvlm.cli.score:score", "Score judged answers or predictions: official, strict, rules, a judge."),
@@ -60,8 +61,11 @@ class _LazyVerbs(TyperGroup):
 def _load(verb: str) -> Any:
     """The command behind a verb."""
     module, _, function = VERBS[verb][0].partition(":")
+    found = getattr(importlib.import_module(module), function)
+    if isinstance(found, typer.Typer):  # a verb with verbs of its own
+        return typer.main.get_command(found)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    single.command(name=verb)(getattr(importlib.import_module(module), function))
+    single.command(name=verb)(found)
     return typer.main.get_command(single)
 
 

@@ -14,7 +14,7 @@ from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.schema import QuestionSample, QuestionType, TypedAnswer
 from sdvlm.data.units import UNITS
 
-__all__ = ["any_name", "draw_unit", "metres", "plain_name", "rounded", "word"]
+__all__ = ["any_name", "ask_in_unit", "draw_unit", "fill_question", "metres", "plain_name", "rounded", "word"]
 
 _PLACES = ("a", "b", "c")
 _END = re.compile(r"\s*([?.]?)\s*$")
@@ -80,7 +80,7 @@ def word(
     template, choices = ALL_TEMPLATES[topic], phrasings(topic, config.phrasing)
     label, question = choices[int(rng.random() * len(choices))]
     if unit != "m":
-        question = _ask_in_unit(question, UNITS[unit].word, rng)
+        question = ask_in_unit(question, UNITS[unit].word, rng)
     negative = answer.values == ("no",)
     if config.answer_style == "short":
         text = template.short_no if negative else template.short
@@ -90,10 +90,9 @@ def word(
         ways = sentences(topic, config.phrasing)
         text = ways[0] if len(ways) == 1 else pick(rng, ways)
     filled = {"m": UNITS[unit].symbol, "meters": UNITS[unit].word, **dict(zip(_PLACES, names, strict=False)), **places}
-    many = [place for place in (*_PLACES, "x") if filled.get(place) in names and is_plural(filled[place])]
     return QuestionSample(
-        question=_agree(question, many).format(**filled),
-        answer=_agree(text, many).format(**filled),
+        question=fill_question(question, filled, names),
+        answer=fill_question(text, filled, names),
         type=QuestionType(topic.split("/")[0]),
         answer_typed=answer,
         objects=tuple(ids),
@@ -104,7 +103,13 @@ def word(
     )
 
 
-def _ask_in_unit(question: str, unit_word: str, rng: np.random.Generator) -> str:
+def fill_question(template: str, filled: Mapping[str, str], names: Sequence[str]) -> str:
+    """A template with its places filled, its verbs agreeing with the names that are plural."""
+    many = [place for place in (*_PLACES, "x") if filled.get(place) in names and is_plural(filled[place])]
+    return _agree(template, many).format(**filled)
+
+
+def ask_in_unit(question: str, unit_word: str, rng: np.random.Generator) -> str:
     """The question with the unit asked for, if it does not ask for one already."""
     if "{meters}" in question and "{x} {meters}" not in question:
         return question

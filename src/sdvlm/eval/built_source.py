@@ -24,7 +24,7 @@ from sdvlm.eval.run_source import Look, Row, drawn, fingerprint
 from sdvlm.eval.scoring import Outcome
 from sdvlm.types import Camera, RgbdFrame, SdvlmError
 
-__all__ = ["BuiltSource"]
+__all__ = ["BuiltSource", "look_at"]
 
 
 class BuiltSource:
@@ -69,7 +69,7 @@ class BuiltSource:
         ):
             if built["image_id"] in wanted:
                 wanted.remove(built["image_id"])
-                yield built["image_id"], _look_at(built)
+                yield built["image_id"], look_at(built)
 
     def outcome(self, record: dict[str, Any]) -> Outcome:
         """The strict rule of the answer's kind."""
@@ -86,7 +86,9 @@ def _rows(built: BuiltRow) -> Iterator[tuple[Any, ...]]:
         yield sample.type, sample.template, built["image_id"], sample.question, sample.question, sample.answer, extra
 
 
-def _look_at(built: BuiltRow) -> Look:
+def look_at(built: BuiltRow) -> Look:
+    """What gives the picture of a built row, with depth and camera."""
+
     def look() -> RgbdFrame:
         image = decode_picture(base64.b64decode(built["image_base64"]))
         depth = None if built["depth"] is None else decode_depth(built["depth"], built["depth_source"])

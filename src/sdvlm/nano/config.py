@@ -27,8 +27,8 @@ CHAT_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-"""``<bos><image><user>question<assistant> answer<eos>``; role marks are tokens of their own, the blank before an answer is
-its first token (``encode.ANSWER_START``)."""
+"""``<bos><image><user>question<assistant> answer<eos>``; role marks are tokens of their own, the blank before an
+answer is part of what is said (``encode.ANSWER_START``)."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def scale_depth(packed: Tensor, factor: float) -> Tensor:
 
 
 def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
-    """A packed grid (N, C) as a poorer sensor would give it: noise that grows with distance, noise of single pixels, that
-    the mean of a token hardly feels and its least and largest depth feel fully, and tokens without depth."""
+    """A packed grid (N, C) as a poorer sensor would give it: tokens without depth, noise that grows with distance, and
+    noise of single pixels, which the mean of a token hardly feels and its least and largest depth feel fully."""
     worse = drop_depth(packed)
     known = torch.from_numpy(rng.random(len(packed)) >= rng.uniform(0, 0.4))
     z = packed[:, CHANNELS.index("z")]

@@ -22,7 +22,7 @@ __all__ = ["ANSWER_START", "FAMILIES", "FrameEncoder", "encode_frame"]
 
 FAMILIES = tuple(QuestionType)
 ANSWER_START = " "
-"""stands before every answer (the chat template writes it too): a name then begins with the token it has in a question"""
+"""stands before every answer, in the chat template too: a name then begins with the token it has in a question"""
 
 
 class FrameEncoder:

@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from sdvlm.data.colors import instance_colors
-from sdvlm.data.observe import Observation, observe
 from sdvlm.data.names import NameConfig
+from sdvlm.data.observe import Observation, observe
 from sdvlm.data.phrasings import Phrasing
 from sdvlm.data.questions import QuestionConfig, QuestionSample, ask_all
 from sdvlm.data.schema import QuestionType

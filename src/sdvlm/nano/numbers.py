@@ -23,7 +23,9 @@ VALUES = {"log_length": (math.log(0.03), math.log(20.0), 72), "coordinate": (0.0
 """what a number may be, log of metres or image coordinate: middle of its first and of its last bin, and how many"""
 
 _METRES = {name: float(unit.metres) for unit in UNITS.values() for name in (unit.symbol, unit.word)}
-_NUMBER = re.compile(rf"(?P<digits>\d+(?:\.\d+)?)(?:\s?(?P<unit>{'|'.join(sorted(_METRES, key=len, reverse=True))})\b)?")
+_NUMBER = re.compile(
+    rf"(?P<digits>\d+(?:\.\d+)?)(?:\s?(?P<unit>{'|'.join(sorted(_METRES, key=len, reverse=True))})\b)?"
+)
 
 
 @dataclass(frozen=True)

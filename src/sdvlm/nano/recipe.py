@@ -86,6 +86,6 @@ ARMS: dict[str, Callable[[Recipe], Recipe]] = {
     "without-depth": _without_depth,
     "min-max": _min_max,
 }
-"""What the third stage is run as: the shipped model; the same recipe without depth; and with a depth code that is stretched
-between the nearest and the farthest token of each picture, as SD-VLM's release has it. Neither control can tell a picture
-from the same picture of another scale, and neither is shown scaled ones, whose answers it could only guess."""
+"""What the last two stages are run as: the shipped model; the same recipe without depth; a depth code stretched between
+the nearest and the farthest token of each picture, as SD-VLM's release has it. The two controls cannot tell a picture
+from the same picture of another scale, and are not shown scaled ones, whose answers they could only guess."""

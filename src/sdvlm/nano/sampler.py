@@ -1,6 +1,6 @@
 """Draws training steps: pictures, their depth as it is shown this time, and questions about them.
 
-A step's draw depends on the recipe and the step's number alone, so that a run that goes on draws what it would have drawn.
+A step's draw depends on the recipe and the step's number alone: a run that goes on draws what it would have drawn.
 """
 
 from __future__ import annotations

@@ -1,28 +1,30 @@
-"""Train the nano model: ``python -m sdvlm.nano.train OUT`` (data, tower, language model; with and without depth).
+"""Train the nano model (``sdvlm nano train OUT``): data, tower, language model; with depth, without, and min-max.
 
 Every stage writes its result whole and is skipped when it is there: an interrupted run goes on with the same command.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
+from sdvlm.depth.atomic import atomic_file
 from sdvlm.nano.export import export_checkpoint
 from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
 from sdvlm.nano.recipe import ARMS, Recipe
 from sdvlm.nano.tokenizer import train_tokenizer
 from sdvlm.nano.train_language import train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
+from sdvlm.types import SdvlmError
+
+__all__ = ["make_data", "make_tokenizer", "train_nano"]
 
 log = logging.getLogger("sdvlm.nano.train")
 
@@ -64,46 +66,59 @@ def make_tokenizer(recipe: Recipe, path: Path, frames: Iterable[NanoFrame]) -> T
     return Tokenizer.from_file(str(path))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse and run the stages."""
-    parser = argparse.ArgumentParser(description="Train the embedded nano model.")
-    parser.add_argument("out", type=Path)
-    stages = ("data", "tower", "features", *ARMS, "all")
-    parser.add_argument("--stage", choices=stages, default="all")
-    parser.add_argument("--workers", type=int, default=2)
-    for name in ("shards", "naming_steps", "steps"):
-        parser.add_argument("--" + name.replace("_", "-"), type=int)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    given: dict[str, Any] = {n: getattr(args, n) for n in ("shards", "naming_steps", "steps") if getattr(args, n)}
-    recipe, out = replace(Recipe(), **given), args.out
+def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1) -> list[Path]:
+    """Run the stages that are not done yet.
+
+    Args:
+        recipe: every number of it; kept in ``out/recipe.json``.
+        out: folder of the run.
+        arms: names of ``recipe.ARMS``; none: only the data is made.
+        workers: processes that draw rooms.
+
+    Returns:
+        A checkpoint folder for each arm.
+
+    Raises:
+        SdvlmError: ``out`` holds a run of another recipe.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    paths = make_data(recipe, out / "data", args.workers)
-    if args.stage == "data":
-        return
+    _check_recipe(recipe, out / "recipe.json")
+    paths = make_data(recipe, out / "data", workers)
+    if not arms:
+        return []
     cut = round(recipe.tower_share * len(paths))
-    if not (out / "tower.safetensors").exists():
+    tower = out / "tower.safetensors"
+    if not tower.exists():
         frames = _read(paths[:cut])
-        tokenizer = make_tokenizer(recipe, out / "tokenizer.json", frames[:1000])
-        train_tower(recipe, out / "tower.safetensors", frames, tokenizer)
-    if args.stage == "tower":
-        return
+        train_tower(recipe, tower, frames, make_tokenizer(recipe, out / "tokenizer.json", frames[:1000]))
     tokenizer, frames = Tokenizer.from_file(str(out / "tokenizer.json")), _read(paths[cut:])
-    features = tower_features(recipe, out / "features.safetensors", out / "tower.safetensors", frames, tokenizer)
-    if args.stage == "features":
-        return
-    for name, arm_of in ARMS.items():
-        if args.stage in (name, "all"):
-            arm = arm_of(recipe)
-            (out / name).mkdir(exist_ok=True)
-            weights = out / name / "weights.safetensors"
-            names = out / name / "names.safetensors"
-            train_names(arm, names, out / "tower.safetensors", frames, features, tokenizer)
-            train_language(arm, weights, names, frames, features, tokenizer)
-            if not (out / name / "checkpoint").exists():
-                export_checkpoint(weights, out / "tokenizer.json", out / name / "checkpoint", arm.config)
+    features = tower_features(recipe, out / "features.safetensors", tower, frames, tokenizer)
+    for name in arms:
+        arm, folder = ARMS[name](recipe), out / name
+        folder.mkdir(exist_ok=True)
+        names, weights = folder / "names.safetensors", folder / "weights.safetensors"
+        train_names(arm, names, tower, frames, features, tokenizer)
+        train_language(arm, weights, names, frames, features, tokenizer)
+        if not (folder / "checkpoint").exists():
+            export_checkpoint(weights, out / "tokenizer.json", folder / "checkpoint", arm.config)
+    return [out / name / "checkpoint" for name in arms]
 
 
-if __name__ == "__main__":
-    main()
+_ANYWHERE = ("device", "compiled")
+"""what a run may go on with another of: where it is computed"""
+
+
+def _check_recipe(recipe: Recipe, path: Path) -> None:
+    """Keep the recipe, or see that the kept one is the same."""
+    stated = json.loads(json.dumps(asdict(recipe)))
+    if path.exists():
+        kept = json.loads(path.read_text())
+        differing = [name for name in stated if name not in _ANYWHERE and kept.get(name) != stated[name]]
+        if differing:
+            one = differing[0]
+            raise SdvlmError(
+                f"{path.parent} holds a run with {one} {kept.get(one)}, and {stated[one]} was asked for; go on with "
+                "the same recipe or name another folder"
+            )
+    with atomic_file(path) as stream:
+        stream.write((json.dumps(stated, indent=1) + "\n").encode())

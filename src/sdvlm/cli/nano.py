@@ -1,0 +1,80 @@
+"""``sdvlm nano train`` and ``sdvlm nano score``: the embedded model, made anew and measured."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["nano"]
+
+nano = typer.Typer(
+    add_completion=False, rich_markup_mode="rich", no_args_is_help=True, help="Train the embedded model, and score it."
+)
+
+
+@nano.command()
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder of the run; an interrupted one goes on.")],
+    arms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arm", metavar="ARM", help="with-depth, without-depth, min-max; repeat. Default: all.", show_default=False
+        ),
+    ] = None,
+    shards: Annotated[int | None, typer.Option(min=2, help="Shards of 192 pictures.", show_default=False)] = None,
+    naming_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the second stage.", show_default=False)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the third stage.", show_default=False)] = None,
+    only_data: Annotated[bool, typer.Option("--only-data", help="Draw the rooms and stop.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw rooms.")] = 2,
+    device: Annotated[str, typer.Option(help="torch device of the training.")] = "cpu",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile layers; needs a C++ compiler.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Make the nano model: rooms, tower, names, answers. Run again to go on where it stopped."""
+    from dataclasses import replace
+
+    from sdvlm.nano.recipe import ARMS, Recipe
+    from sdvlm.nano.train import train_nano
+    from sdvlm.types import SdvlmError
+
+    chosen = tuple(arms or ARMS)
+    if unknown := [arm for arm in chosen if arm not in ARMS]:
+        raise SdvlmError(f"--arm is one of {', '.join(ARMS)}; got '{unknown[0]}'")
+    given = {"shards": shards, "naming_steps": naming_steps, "steps": steps}
+    recipe = replace(
+        Recipe(),
+        **{name: value for name, value in given.items() if value is not None},
+        device=device,
+        compiled=compiled,
+    )
+    logging.getLogger("sdvlm").setLevel(logging.INFO)
+    made = train_nano(recipe, out, () if only_data else chosen, workers)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "checkpoints": [str(place) for place in made]}))
+        return
+    for place in made:
+        typer.echo(f"{place}: sdvlm ask PICTURE QUESTION --model {place}")
+
+
+@nano.command()
+def score(
+    out: Annotated[Path, typer.Argument(help="Folder of a run of 'sdvlm nano train'.")],
+    photographs: Annotated[
+        Path | None,
+        typer.Option(help="Built data of real pictures (sdvlm build) to ask about, too.", show_default=False),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pictures.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Ask every trained arm MSMU-Rooms: as it is, scaled, reworded, in other units, with poorer depth."""
+    from sdvlm.nano.evaluate import evaluate, score_table
+
+    logging.getLogger("sdvlm").setLevel(logging.INFO)
+    scores = evaluate(out, photographs, limit)
+    typer.echo(json.dumps(scores) if as_json else score_table(scores))

@@ -1,0 +1,56 @@
+"""A question said in other words: the held-out wordings of its topic, about the same things.
+
+For measuring whether a model understood a question or knows its wording (``templates_held_out``).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from sdvlm.data.phrasings import ALL_TEMPLATES, phrasings
+from sdvlm.data.schema import QuestionSample
+from sdvlm.data.units import UNITS
+from sdvlm.data.wording import fill_question
+from sdvlm.types import SdvlmError
+
+__all__ = ["paraphrases"]
+
+_PLACE = re.compile(r"\\\{(\w+)\\\}")
+
+
+def paraphrases(sample: QuestionSample) -> tuple[str, ...]:
+    """The question in the held-out wordings of its topic, five of them.
+
+    Args:
+        sample: worded from ``ALL_TEMPLATES``, in metres, with its ``template`` label.
+
+    Raises:
+        SdvlmError: the question is not worded as its label says.
+    """
+    topic, _, label = sample.template.rpartition("/")
+    wordings = dict(phrasings(topic, "all")) if topic in ALL_TEMPLATES else {}
+    found = _pattern(wordings[label]).fullmatch(sample.question) if label in wordings else None
+    if found is None or sample.said_unit != "m":
+        said = f"'{sample.question}' is not worded as '{sample.template}' in metres"
+        raise SdvlmError(f"{said}, so it has no paraphrases; they are made of questions of our templates")
+    places = {"m": UNITS["m"].symbol, "meters": UNITS["m"].word, **found.groupdict()}
+    return tuple(fill_question(text, places, sample.names) for _, text in phrasings(topic, "held_out"))
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """The template with a group for each place; verbs may have been put in the plural."""
+    seen: set[str] = set()
+
+    def group(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in seen:
+            return rf"(?P={name})"
+        seen.add(name)
+        return rf"(?P<{name}>.+?)"
+
+    text = _PLACE.sub(group, re.escape(template))
+    for one, many in (("is", "are"), ("Is", "Are"), ("does", "do"), ("Does", "Do"), ("has", "have")):
+        text = re.sub(rf"\b{one}\b(?!>)", f"(?:{one}|{many})", text)
+    return re.compile(re.sub(r"\b(measure|stand)s\b", r"\1s?", text))

@@ -1,0 +1,157 @@
+"""What the nano model is asked: questions about pictures, and what may be done to either before it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sdvlm.data.built import iter_rows
+from sdvlm.data.columns import arrow_schema, sample_of
+from sdvlm.data.paraphrase import paraphrases
+from sdvlm.data.scaled_question import scaled_question
+from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType
+from sdvlm.data.units import UNITS
+from sdvlm.data.wording import ask_in_unit
+from sdvlm.eval.built_source import look_at
+from sdvlm.eval.msmu_rooms import msmu_rooms
+from sdvlm.eval.perturb import with_scaled_depth, with_shuffled_depth
+from sdvlm.nano.frames import room_views
+from sdvlm.types import RgbdFrame
+
+__all__ = [
+    "HELD_OUT_SEED",
+    "Change",
+    "Exam",
+    "held_out_exam",
+    "in_units",
+    "metric_only",
+    "other_depth",
+    "poorer_depth",
+    "reworded",
+    "rooms_exam",
+    "scaled",
+    "shuffled_depth",
+]
+
+HELD_OUT_SEED = 500_000
+"""seed of held-out rooms; training rooms have seeds from 1,000,000 up, MSMU-Rooms from 700,000"""
+SMALLEST_SCALE, LARGEST_SCALE = 1.35, 2.0
+"""factors of scaled rooms, up or down: an answer that ignores a factor above 1.25 is wrong"""
+
+Exam = list[tuple[RgbdFrame, list[QuestionSample]]]
+Change = Callable[[int, RgbdFrame], RgbdFrame]
+"""index of the picture and the picture, to the picture as it is shown"""
+
+
+def rooms_exam(folder: Path | None = None) -> Exam:
+    """MSMU-Rooms: 987 questions (``eval.msmu_rooms``), built on first use."""
+    rows = iter_rows(folder or msmu_rooms(), "test", list(arrow_schema().names))
+    return [(look_at(row)(), [sample_of(one) for one in row["questions"]]) for row in rows]
+
+
+def held_out_exam(total: int = 1000, per_frame: int = 10, seed: int = HELD_OUT_SEED) -> Exam:
+    """Questions about fresh rooms, as many of each family, at most two pictures a room."""
+    quota = {family: total // len(QuestionType) for family in QuestionType}
+    exam: Exam = []
+    for frame, questions in held_out_views(seed):
+        chosen: list[QuestionSample] = []
+        for question in questions:
+            if quota[question.type] > 0 and len(chosen) < per_frame:
+                quota[question.type] -= 1
+                chosen.append(question)
+        if chosen:
+            exam.append((frame, chosen))
+        if not any(quota.values()):
+            return exam
+    raise AssertionError("the views never end")
+
+
+def held_out_views(seed: int) -> Iterator[tuple[RgbdFrame, list[QuestionSample]]]:
+    """Pictures of fresh rooms and what can be asked of them; never ends."""
+    for frame, _, questions in room_views(np.random.default_rng(seed), 10**9, 2, 40):
+        yield frame, questions
+
+
+def reworded(exam: Exam) -> list[Exam]:
+    """The exam five times, in wordings that training never uses."""
+    said = [[(sample, paraphrases(sample)) for sample in questions] for _, questions in exam]
+    return [
+        [
+            (frame, [replace(sample, question=texts[way]) for sample, texts in questions])
+            for (frame, _), questions in zip(exam, said, strict=True)
+        ]
+        for way in range(5)
+    ]
+
+
+def metric_only(exam: Exam) -> Exam:
+    """The questions after lengths that name no unit."""
+    lengths = (AnswerKind.LENGTH, AnswerKind.LENGTHS)
+    kept = [
+        (frame, [one for one in asked if one.answer_typed.kind in lengths and "meter" not in one.question])
+        for frame, asked in exam
+    ]
+    return [(frame, asked) for frame, asked in kept if asked]
+
+
+def in_units(exam: Exam, seed: int = 0) -> Exam:
+    """Questions of :func:`metric_only`, each with one of the other units asked for; ``said_unit`` holds which."""
+    rng = np.random.default_rng(seed)
+    others = [symbol for symbol in UNITS if symbol != "m"]
+
+    def other(sample: QuestionSample) -> QuestionSample:
+        unit = others[rng.integers(len(others))]
+        return replace(sample, question=ask_in_unit(sample.question, UNITS[unit].word, rng), said_unit=unit)
+
+    return [(frame, [other(one) for one in asked]) for frame, asked in exam]
+
+
+def scaled(exam: Exam, seed: int = 0) -> Exam:
+    """The same pictures with all depth and all true lengths multiplied by a factor that no picture shows.
+
+    The factor lies between 1.35 and 2 or between their inverses, so that an answer which ignores it is wrong. Questions
+    with a length that would not fit (``data.scaled_question``) are left out.
+    """
+    rng = np.random.default_rng(seed)
+    out: Exam = []
+    for frame, questions in exam:
+        size = rng.uniform(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE))
+        factor = float(np.exp(size if rng.random() < 0.5 else -size))
+        found = [scaled_question(one, factor) for one in questions]
+        kept = [one for one in found if one is not None]
+        if kept:
+            out.append((with_scaled_depth(frame, factor), kept))
+    return out
+
+
+def other_depth(exam: Exam) -> Change:
+    """Give each picture the depth values of another one of its size, if there is one."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for index, (frame, _) in enumerate(exam):
+        by_size.setdefault(frame.size, []).append(index)
+    partner = {a: b for group in by_size.values() for a, b in zip(group, group[1:] + group[:1], strict=True)}
+    return lambda index, frame: replace(frame, depth=exam[partner[index]][0].depth)
+
+
+def shuffled_depth(index: int, frame: RgbdFrame) -> RgbdFrame:
+    """The right depths in the wrong places: 4 x 4 blocks in another order."""
+    return with_shuffled_depth(frame, np.random.default_rng([index, 7]))
+
+
+def poorer_depth(noise_m: float, holes: float) -> Change:
+    """Gaussian noise of single pixels, metres, and a share of the picture's 8 x 8 blocks without depth."""
+
+    def change(index: int, frame: RgbdFrame) -> RgbdFrame:
+        assert frame.depth is not None
+        rng = np.random.default_rng([index, 11])
+        values = frame.depth.values + rng.normal(0, noise_m, frame.depth.values.shape)
+        blocks = rng.random((8, 8)) < holes
+        height, width = values.shape
+        lost = blocks[np.ix_(np.arange(height) * 8 // height, np.arange(width) * 8 // width)]
+        values = np.where(lost | (values < 0.05), np.nan, values)
+        return replace(frame, depth=replace(frame.depth, values=values.astype(np.float32)))
+
+    return change
