@@ -82,7 +82,8 @@ def _overlay(setup: Setup, example: Example, batch: dict[str, Any], out: Path) -
     if not example.images or grid is None:
         return None
     image = example.images[0]
-    boxes = setup.processor.grid.boxes((image.shape[1], image.shape[0]))
+    tokens = setup.processor.grid if len(example.images) == 1 else setup.processor.grid.beside
+    boxes = tokens.boxes((image.shape[1], image.shape[0]))
     out.mkdir(parents=True, exist_ok=True)
     path = out / "dry-run.png"
     draw_overlay(image, boxes, grid[: len(boxes)], path)
