@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-torchvision lint types clean
+.PHONY: setup demo test test-torchvision families-table test-oldest lint types clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,21 @@ $(TORCHVISION): $(STAMP)
 
 test-torchvision: $(TORCHVISION)
 	PYTHONPATH=$(TORCHVISION) $(BIN)/python -m pytest tests/geometry/test_replay.py $(wildcard $(TORCHVISION_TESTS))
+
+families-table: $(TORCHVISION)
+	@PYTHONPATH=$(TORCHVISION) $(BIN)/python -c 'import tests.conftest; from tests.models.zoo.table import table; print(table())'
+
+# The oldest transformers that pyproject.toml allows, beside the newest in .venv: the tests that meet models.
+OLDEST := 5.20.0
+OLD := $(VENV)/transformers-$(OLDEST)
+OLD_TESTS := tests/test_supported.py tests/models/test_*.py tests/train/test_can_pack.py tests/train/test_tower_cache.py
+
+$(OLD): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ transformers==$(OLDEST)
+	@touch $@
+
+test-oldest: $(OLD)
+	PYTHONPATH=$(OLD) $(BIN)/python -m pytest $(OLD_TESTS)
 
 lint: setup
 	$(BIN)/ruff check src tests examples

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.models.zoo import ZOO
+from tests.models.zoo import ZOO, marked
 from tests.models.zoo.base import tokenizer_with
 from transformers.utils.import_utils import is_torchvision_available
 
@@ -41,7 +41,7 @@ def test_without_torchvision_a_processor_that_needs_it_is_refused_with_what_to_d
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", WITH_VIDEO)
+@pytest.mark.parametrize("name", marked(WITH_VIDEO))
 def test_a_processor_saved_without_its_video_half_loads_where_torchvision_is(name: str, tmp_path: Path) -> None:
     whole = ZOO[name]().processor
     parts: dict[str, Any] = {

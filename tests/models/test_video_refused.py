@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.models.filmed import FRAMES, SIZE, Filmed, asking, depth_maps, frames, needs_torchvision
-from tests.models.zoo import BUILDABLE, ZOO
+from tests.models.zoo import BUILDABLE, ZOO, marked
 from transformers.utils.import_utils import is_torchvision_available
 
 from sdvlm.fusion.config import FusionConfig
@@ -34,7 +34,7 @@ def test_a_family_without_video_says_so(name: str) -> None:
 
 
 @pytest.mark.skipif(is_torchvision_available(), reason="torchvision is here")
-@pytest.mark.parametrize("name", VIDEO)
+@pytest.mark.parametrize("name", marked(VIDEO))
 def test_without_torchvision_video_says_what_to_install(name: str) -> None:
     tiny = ZOO[name]()
     processor = DepthProcessor.for_model(DepthVLM.from_vlm(tiny.model, "dpe"), tiny.processor)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.train.trainees import camera_of, depth_of, picture
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sdvlm.fusion.towers import find_tower
 from sdvlm.models.depth_inputs import pack_depth
@@ -191,6 +192,9 @@ def test_a_checkpoint_saved_meanwhile_is_the_same(frozen, tmp_path):
         assert torch.equal(loaded[name], value)
 
 
+@pytest.mark.skipif(
+    "__call__" in vars(GradientCheckpointingLayer), reason="before transformers 5.23 the models ask for all of them too"
+)
 def test_someone_who_asks_the_tower_for_all_layers_gets_them(make_trainee, tmp_path):
     one = make_trainee("llava")
     one.model.vlm.requires_grad_(False)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sdvlm.fusion.adapter_blocks import Pyramid, Stage, Stem
 from sdvlm.fusion.tower_layers import (
@@ -78,18 +79,31 @@ class SideAdapter(nn.Module):
             known: (P,) bool, pictures that have depth.
 
         Raises:
-            SdvlmError: the depth does not belong to the pictures, or the tower orders its tokens in an unknown way.
+            SdvlmError: the depth does not belong to the pictures, or the tower orders its tokens in an unknown way; or
+                its gradients are checkpointed by transformers before 5.23.
         """
         if not known.any() and not torch.is_grad_enabled():  # in training every parameter takes part in every step
             yield
             return
         run = _Run(self, base_model, depth_inputs, known)
         layers = tower_layers(base_model)
+        _check_checkpointing(layers)
         with ExitStack() as stack:
             for index, layer in enumerate(self.layers):
                 handle = layers[layer].register_forward_pre_hook(run.hook(index), with_kwargs=True)
                 stack.callback(handle.remove)
             yield
+
+
+def _check_checkpointing(layers: nn.ModuleList) -> None:
+    """Before 5.23 a layer's hooks are run again in the backward pass, when these here are gone."""
+    if "__call__" in vars(GradientCheckpointingLayer) and any(
+        getattr(layer, "gradient_checkpointing", False) and layer.training for layer in layers
+    ):
+        raise SdvlmError(
+            "the fusion 'adapter' under gradient checkpointing needs transformers >= 5.23; "
+            "upgrade, or train without checkpointing"
+        )
 
 
 @dataclass

@@ -12,7 +12,6 @@ import torch
 from transformers import (
     AutoProcessor,
     Gemma3Processor,
-    Gemma4Processor,
     Glm4vProcessor,
     InternVLProcessor,
     Lfm2VlProcessor,
@@ -27,6 +26,14 @@ from transformers import (
 from transformers.utils.import_utils import is_torchvision_available
 
 from sdvlm.types import SdvlmError
+
+try:
+    from transformers import Gemma4Processor
+except ImportError:  # 5.20 imports it with torchvision alone
+
+    class Gemma4Processor(ProcessorMixin):  # type: ignore[no-redef]
+        """Stands where there is none: nothing is one."""
+
 
 __all__ = [
     "ImageOnlyQwenProcessor",
