@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 from tests.models.zoo import MEMBERS, ZOO, Tiny
-from tests.models.zoo.table import table
+from tests.models.zoo.table import HEAD, PROVEN, row
 from transformers import Blip2Config, Idefics2Config, InstructBlipConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sdvlm.models.conversation import Prompt
 from sdvlm.models.families import FAMILIES, family_of, processed, register_family
+from sdvlm.models.families.known import GUESSED
 from sdvlm.models.grid import TokenGrid, token_boxes
 from sdvlm.models.template_prompts import TemplatePrompts
 from sdvlm.types import SdvlmError
@@ -173,13 +175,23 @@ def test_a_family_can_be_made_known_from_outside(monkeypatch: pytest.MonkeyPatch
     wanted = token_boxes(tiny.model, tiny.processor, SIZES[0])
     facts = FAMILIES["llava"]
     monkeypatch.delitem(FAMILIES, "llava")
+    monkeypatch.delitem(GUESSED, "llava", raising=False)
     with pytest.raises(SdvlmError, match=r"state its views, cells and source with .*register_family"):
-        TokenGrid(tiny.model.config, tiny.processor.image_processor)
+        family_of(tiny.model.config)
     register_family("llava", facts)
     grid = TokenGrid(tiny.model.config, tiny.processor.image_processor)
     np.testing.assert_array_equal(grid.boxes(SIZES[0]), wanted)
 
 
-def test_the_table_of_families_in_the_documents_is_what_the_zoo_shows() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
-    assert table() in document, "run python -m tests.models.zoo.table and put what it prints into docs/families.md"
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_the_row_of_a_family_in_the_documents_is_what_the_zoo_shows(name: str) -> None:
+    assert row(name) in DOCUMENT.splitlines(), "put what `make families-table` prints into docs/families.md"
+
+
+def test_the_table_in_the_documents_has_a_row_for_every_family_and_says_what_it_was_proven_with() -> None:
+    assert HEAD in DOCUMENT
+    assert PROVEN in DOCUMENT
+    assert sorted(re.findall(r"^\| `(\w+)` \|", DOCUMENT.split(HEAD)[1].split(PROVEN)[0], re.MULTILINE)) == sorted(ZOO)

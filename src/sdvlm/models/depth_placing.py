@@ -86,7 +86,7 @@ class DepthPlacer:
         Raises:
             SdvlmError: the model's family is not known and cannot be guessed.
         """
-        return TokenGrid(self._vlm_config, self._processor.image_processor)
+        return TokenGrid(self._vlm_config, self._processor.image_processor, whole=self._processor)
 
     @cached_property
     def videos(self) -> VideoPlacer:

@@ -20,8 +20,10 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from sdvlm.geometry.transform import ImageTransform
-from sdvlm.models.families import Family, Views, family_of
+from sdvlm.models.families import Family, Views
 from sdvlm.models.families.family import Boxes, Size
+from sdvlm.models.families.known import stated_family
+from sdvlm.models.families.unknown import guess_family
 from sdvlm.models.skeleton import build_skeleton, probe
 from sdvlm.types import SdvlmError
 
@@ -41,20 +43,36 @@ class TokenGrid:
         config: of the vision-language model itself (not of a ``DepthVLM`` around it).
         image_processor: the part of its processor that makes ``pixel_values``.
         several: whether the pictures share their prompt with others, which some families see another way.
+        whole: the processor around the image processor, which a family that nobody has stated is guessed with.
+        guessed: what was guessed of it before.
 
     Raises:
-        SdvlmError: the family is not known.
+        SdvlmError: the family is not known and cannot be guessed.
     """
 
-    def __init__(self, config: PreTrainedConfig, image_processor: Any, several: bool = False) -> None:
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        image_processor: Any,
+        several: bool = False,
+        whole: Any = None,
+        guessed: Family | None = None,
+    ) -> None:
         self.config, self.image_processor, self.several = config, image_processor, several
-        self.family: Family = family_of(config)
+        stated = stated_family(config)
+        self.family: Family = stated or guessed or guess_family(config, image_processor, whole)
+        self._guessed = None if stated else self.family
         self._skeleton: nn.Module | None = None
         self._layouts: OrderedDict[Size, Boxes] = OrderedDict()
         self._boxes: OrderedDict[Size, Boxes] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config, "image_processor": self.image_processor, "several": self.several}
+        return {
+            "config": self.config,
+            "image_processor": self.image_processor,
+            "several": self.several,
+            "guessed": self._guessed,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -134,14 +152,15 @@ def token_boxes(model: Any, processor: Any, image_size: Size) -> Boxes:
         image_size: (width, height) in pixels.
 
     Raises:
-        SdvlmError: the family is not known.
+        SdvlmError: the family is not known and cannot be guessed.
     """
     config = getattr(model, "config", model)
     config = getattr(config, "vlm_config", config)
     image_processor = getattr(processor, "image_processor", processor)
     key = (config.to_json_string(use_diff=False), str(image_processor.to_json_string()))
     if key not in _GRIDS:
-        _keep(_GRIDS, key, TokenGrid(config, image_processor), _KEPT_GRIDS)
+        whole = None if processor is image_processor else processor
+        _keep(_GRIDS, key, TokenGrid(config, image_processor, whole=whole), _KEPT_GRIDS)
     return _GRIDS[key].boxes(image_size)
 
 

@@ -19,7 +19,7 @@ from transformers.utils.generic import ModelOutput
 
 from sdvlm.fusion.config import FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
-from sdvlm.models.families import FAMILIES
+from sdvlm.models.families import found_family
 from sdvlm.types import SdvlmError
 
 __all__ = ["DepthInputs", "check_positions", "fuse", "fused_inputs", "without_depth_slots"]
@@ -137,7 +137,7 @@ def fuse(
             f"the depth grid is {depth.grid.dtype} but must stay float32, or metres get lost; "
             "move the batch with .to(device) and cast the model instead"
         )
-    family = FAMILIES.get(host.config.model_type)
+    family = found_family(host.config)
     field = "pooler_output" if family is None else family.tokens
     if family is not None and not family.per_picture and config.per_picture:
         raise SdvlmError(
@@ -190,13 +190,13 @@ def check_positions(vlm: Any, inputs: Mapping[str, Any]) -> None:
     """
     if inputs.get("position_ids") is not None:
         return
-    accepted = inspect.signature(vlm.forward).parameters
     encoded = inputs.get("mm_encoder_outputs")
     for kind, pixels, grid in (("image", _PIXELS, _GRID), ("video", _FILMS, "video_grid_thw")):
         comes = isinstance(encoded, Mapping) and encoded.get(kind) is not None
-        if grid not in accepted or (inputs.get(pixels) is None and not comes):
+        if inputs.get(pixels) is None and not comes:  # as in every step of decoding, which must cost nothing
             continue
-        for name in (grid, "mm_token_type_ids"):
+        accepted = inspect.signature(vlm.forward).parameters
+        for name in (grid, "mm_token_type_ids") if grid in accepted else ():
             if name in accepted and inputs.get(name) is None:
                 what = "pictures" if kind == "image" else "videos"
                 raise SdvlmError(f"{type(vlm).__name__} got {what} without {name}; pass on all the processor made")

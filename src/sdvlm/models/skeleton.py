@@ -44,13 +44,16 @@ _NO_MASKS = "flash_attention_2"
 """the way of attending that builds no mask of all rows against all; nothing attends here"""
 
 
-def build_skeleton(config: PreTrainedConfig, family: Family | None = None, narrow: bool = True) -> nn.Module:
+def build_skeleton(
+    config: PreTrainedConfig, family: Family | None = None, narrow: bool = True, colours: bool = False
+) -> nn.Module:
     """The model of ``config`` without its head, with a stub of a language model; its weights are never set.
 
     Args:
         config: of the model.
         family: its facts, if not those of ``family_of``.
         narrow: make the tower's features few, where the config names their number: what comes out is the same, sooner.
+        colours: let a narrow tower read all channels of a picture, not one.
 
     Raises:
         SdvlmError: the family is not known.
@@ -60,7 +63,8 @@ def build_skeleton(config: PreTrainedConfig, family: Family | None = None, narro
     text = config.get_text_config()
     _set(text, _SMALL)
     if narrow and isinstance(tower := getattr(config, "vision_config", None), PreTrainedConfig):
-        _set(tower, _NARROW | dict.fromkeys(_DEPTH, _layers_read(config)))
+        kept: dict[str, Any] = {"num_channels": getattr(tower, "num_channels", 1)} if colours else {}
+        _set(tower, _NARROW | dict.fromkeys(_DEPTH, _layers_read(config)) | kept)
         for name, values in _NARROW_TIMM.items():
             if str(getattr(tower, "architecture", "")).startswith(name):
                 tower.model_args = {**(tower.model_args or {}), **values}
@@ -91,7 +95,7 @@ def _set(config: Any, values: dict[str, Any]) -> None:
 def _layers_read(config: Any) -> int:
     """How many layers of the tower there must be for the ones that a model reads to exist."""
     read = getattr(config, "vision_feature_layers", None) or getattr(config, "vision_feature_layer", None) or 0
-    return max(1, *(at if at >= 0 else -1 - at for at in ([read] if isinstance(read, int) else read)))
+    return max(1, *(at + 1 if at >= 0 else -at for at in ([read] if isinstance(read, int) else read)))
 
 
 def _hand_on(*args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdvlm.models.families.family import Family, Views
-from sdvlm.models.families.known import FAMILIES, family_of, register_family, token_width
+from sdvlm.models.families.known import FAMILIES, family_of, found_family, register_family, token_width
 from sdvlm.models.families.positions import position_axes, position_offset
 from sdvlm.models.families.processors import (
     ImageOnlyQwenProcessor,
@@ -20,6 +20,7 @@ __all__ = [
     "Views",
     "adds_special_tokens",
     "family_of",
+    "found_family",
     "load_processor",
     "pictures_of_prompts",
     "position_axes",

@@ -12,7 +12,16 @@ from sdvlm.models.families.tiled import TILED
 from sdvlm.models.families.with_torchvision import WITH_TORCHVISION
 from sdvlm.types import SdvlmError
 
-__all__ = ["FAMILIES", "GUESSED", "QUERIED", "family_of", "register_family", "stated_family", "token_width"]
+__all__ = [
+    "FAMILIES",
+    "GUESSED",
+    "QUERIED",
+    "family_of",
+    "found_family",
+    "register_family",
+    "stated_family",
+    "token_width",
+]
 
 FAMILIES: dict[str, Family] = {**DENSE, **PACKED, **RAGGED, **TILED, **WITH_TORCHVISION}
 """by ``model_type`` of the config"""
@@ -38,13 +47,18 @@ def stated_family(config: PreTrainedConfig) -> Family | None:
     return FAMILIES.get(config.model_type)
 
 
+def found_family(config: PreTrainedConfig) -> Family | None:
+    """The same, or what was guessed of it before."""
+    return FAMILIES.get(config.model_type) or GUESSED.get(config.model_type)
+
+
 def family_of(config: PreTrainedConfig) -> Family:
     """The facts about a model's family, stated or guessed before.
 
     Raises:
         SdvlmError: the family is not known, or its tokens look at no place.
     """
-    family = stated_family(config) or GUESSED.get(config.model_type)
+    family = stated_family(config) or found_family(config)
     if family is None:
         known = ", ".join(sorted(FAMILIES))
         raise SdvlmError(
@@ -56,7 +70,7 @@ def family_of(config: PreTrainedConfig) -> Family:
 
 def token_width(config: PreTrainedConfig) -> int:
     """Numbers that an image token has where depth meets it; the language model's width for a family not known."""
-    family = FAMILIES.get(config.model_type)
+    family = found_family(config)
     return int(config.get_text_config().hidden_size) if family is None else family.width(config)
 
 
