@@ -100,6 +100,8 @@ def readable_errors(folder_or_id: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
     except (OSError, ValueError) as error:
         raise SdvlmError(f"cannot load '{folder_or_id}': {str(error).strip().splitlines()[0]}") from error
+    except ImportError as error:  # a package that some towers want, named with how to install it
+        raise SdvlmError(f"cannot load '{folder_or_id}': {' '.join(str(error).split())}") from error
 
 
 @contextmanager

@@ -35,7 +35,7 @@ _NARROW = {
 }
 """of the tower, whose features are never read"""
 _DEPTH = ("num_hidden_layers", "depth")
-_NARROW_TIMM = {
+_NARROW_TIMM: dict[str, dict[str, Any]] = {
     "vit_pe": {"depth": 1, "embed_dim": _WIDTH, "num_heads": 1},
     "fastvit_mci3": {"layers": (1,) * 5, "embed_dims": (_WIDTH, 2 * _WIDTH, *(4 * _WIDTH,) * 3)},
 }

@@ -29,9 +29,9 @@ from transformers import (
 SIDE, PATCH = 56, 14
 
 
-def _clip_pictures() -> Any:
+def _clip_pictures(side: int = SIDE) -> Any:
     return image_processor(
-        "CLIPImageProcessor", size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+        "CLIPImageProcessor", size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     )
 
 
@@ -85,18 +85,29 @@ def deepseek_vl() -> Tiny:
 
 
 def fast_vlm() -> Tiny:
-    """A convolutional tower of transformers in the place of FastViT, which needs timm."""
-    tokenizer = tokenizer_with("<image>")
-    processor = llava_processor(_clip_pictures(), tokenizer, PATCH, template("<image>"), class_token=False)
+    """A convolutional tower of transformers in the place of FastViT, which needs timm and mixes all its tokens."""
     tower = ConvNextConfig(hidden_sizes=[24], depths=[1], num_stages=1, patch_size=PATCH, image_size=SIDE)
     tower.hidden_size = 24
+    return _fast_vlm(tower, SIDE, PATCH)
+
+
+def fast_vlm_of_timm() -> Tiny:
+    """With FastViT."""
+    sizes = {"layers": [1] * 5, "embed_dims": [32, 64, 128, 128, 128]}
+    tower = {"model_type": "timm_wrapper", "architecture": "fastvit_mci3", "hidden_size": 256, "model_args": sizes}
+    return _fast_vlm(tower, 256, 64)
+
+
+def _fast_vlm(tower: Any, side: int, patch: int) -> Tiny:
+    tokenizer = tokenizer_with("<image>")
+    processor = llava_processor(_clip_pictures(side), tokenizer, patch, template("<image>"), class_token=False)
     config = FastVlmConfig(
         vision_config=tower,
         text_config=llama(tokenizer),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_seq_length=(SIDE // PATCH) ** 2,
+        image_seq_length=(side // patch) ** 2,
     )
-    return made("fast_vlm", FastVlmForConditionalGeneration, config, processor, PATCH)
+    return made("fast_vlm", FastVlmForConditionalGeneration, config, processor, patch)
 
 
 def vipllava() -> Tiny:

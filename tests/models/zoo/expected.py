@@ -45,3 +45,11 @@ DEEP = {"qwen3_vl", "qwen3_vl_moe"}
 
 ONE_PICTURE: dict[str, str] = {}
 """families that take one picture a prompt, and what they say to two"""
+
+NEEDS: dict[str, str] = {
+    **dict.fromkeys(("llama4", "cohere2_vision", "lfm2_vl", "mistral3"), "torchvision"),
+    "perception_lm": "torchvision, timm",
+    "fast_vlm": "timm",
+    "smolvlm": "num2words",
+}
+"""packages that processors or towers of families want beside what sdvlm installs"""

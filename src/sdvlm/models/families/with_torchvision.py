@@ -25,7 +25,7 @@ def _padded_canvas(config: PreTrainedConfig, image_processor: Any, size: Size) -
     side, (width, height) = square(image_processor), size
     possible = torch.tensor(llama4.find_supported_resolutions(image_processor.max_patches, image_processor.size))
     largest = bool(image_processor.resize_to_max_canvas)
-    canvas_height, canvas_width = llama4.get_best_fit((height, width), possible, largest).tolist()
+    canvas_height, canvas_width = (int(one) for one in llama4.get_best_fit((height, width), possible, largest))
     within = (canvas_height, canvas_width)
     if not largest:
         within = (min(max(height, side), canvas_height), min(max(width, side), canvas_width))
