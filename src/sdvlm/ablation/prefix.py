@@ -8,6 +8,7 @@ the pictures, and the pooled depth, which is multiplied where a picture is shown
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -133,12 +134,21 @@ class PrefixMaker:
 
     def _rows(self, one: Drawn) -> list[QuestionRow]:
         _, glue, behind = self.frame(self.depth(one))
-        end = self.processor.tokenizer.eos_token
+        start, end = self._around_answers
         rows = []
         for question in one.questions:
             asked = self._tokens(glue + question.question + behind)
-            rows.append(QuestionRow((*asked, *self._tokens(question.answer + end)), len(asked) - 1))
+            rows.append(QuestionRow((*asked, *self._tokens(start + question.answer + end)), len(asked) - 1))
         return rows
+
+    @cached_property
+    def _around_answers(self) -> tuple[str, str]:
+        """What the model's template writes, and trains, before and behind an answer."""
+        asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _PROBE}]}
+        prompt = self.processor.prompts.training([asked, {"role": "assistant", "content": _PROBE}])
+        ((first, stop),) = prompt.answers
+        start, _, end = prompt.text[first:stop].partition(_PROBE)
+        return start, end
 
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]

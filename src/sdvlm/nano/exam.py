@@ -47,9 +47,19 @@ Change = Callable[[int, RgbdFrame], RgbdFrame]
 
 
 def rooms_exam(folder: Path | None = None) -> Exam:
-    """MSMU-Rooms: 987 questions (``eval.msmu_rooms``), built on first use."""
-    rows = iter_rows(folder or msmu_rooms(), "test", list(arrow_schema().names))
-    return [(look_at(row)(), [sample_of(one) for one in row["questions"]]) for row in rows]
+    """Every picture of the test split of built data with its questions.
+
+    Args:
+        folder: built data; default MSMU-Rooms, 987 questions (``eval.msmu_rooms``), built on first use.
+    """
+    asked: dict[str, list[QuestionSample]] = {}
+    frames: dict[str, RgbdFrame] = {}
+    for row in iter_rows(folder or msmu_rooms(), "test", list(arrow_schema().names)):
+        name = row["image_id"]
+        if name not in frames:
+            frames[name] = look_at(row)()
+        asked.setdefault(name, []).extend(sample_of(one) for one in row["questions"])
+    return [(frames[name], questions) for name, questions in asked.items()]
 
 
 def held_out_exam(total: int = 1000, per_frame: int = 10, seed: int = HELD_OUT_SEED) -> Exam:
