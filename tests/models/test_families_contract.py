@@ -19,7 +19,9 @@ from transformers import Trainer, TrainingArguments
 from transformers.utils.import_utils import is_torchvision_available
 
 from sdvlm.fusion.config import FusionConfig
+from sdvlm.models.adapters import add_lora
 from sdvlm.models.processor import DepthProcessor
+from sdvlm.models.run_folder import Base, merge_run, save_run
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import Camera, DepthMap, RgbdFrame, SdvlmError
 
@@ -125,6 +127,45 @@ def test_a_saved_model_loads_and_gives_the_same_logits(member: Member, tmp_path:
     again = DepthVLM.from_pretrained(tmp_path)
     assert type(again.vlm) is type(member.tiny.model)
     assert torch.equal(logits(again, batch), logits(model, batch))
+
+
+def test_the_loss_is_the_same_on_both_padding_sides(member: Member) -> None:
+    model, processor = member.wrapped("dpe")
+    losses = []
+    for side in ("left", "right"):
+        batch = labelled(batch_of(processor, [0, 1], padding_side=side))
+        real = batch["attention_mask"]
+        batch["labels"][(real.cumsum(dim=1) == 1) & (real == 1)] = -100  # nothing but padding comes before it
+        with torch.no_grad():
+            losses.append(model(**batch).loss)
+    assert torch.isfinite(losses[0])
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+
+
+def test_a_trained_run_merged_gives_the_same_logits(member: Member, tmp_path: Path) -> None:
+    member.tiny.model.save_pretrained(tmp_path / "base")
+    model, processor = member.wrapped("mlp")
+    add_lora(model, 2, 4)
+    batch = batch_of(processor, [0, 1])
+    before = logits(model, batch)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    for _ in range(2):  # from the second step on all of it moves: adapters and fusion start as products with zero
+        model(**labelled(batch)).loss.backward()
+        with torch.no_grad():
+            for one in trained:
+                one.sub_(0.2 * one.grad / one.grad.norm().clamp(min=1e-3))
+                one.grad = None
+    seen = logits(model, batch)
+    assert (seen - before).abs().max() > 1e-2
+    save_run(tmp_path / "run", model, processor, Base(str(tmp_path / "base")))
+    if member.name == "mistral3" and not is_torchvision_available():
+        with pytest.raises(SdvlmError, match="torchvision"):
+            merge_run(tmp_path / "run", tmp_path / "merged")
+        return
+    assert merge_run(tmp_path / "run", tmp_path / "merged") > 0
+    merged = DepthVLM.from_pretrained(tmp_path / "merged")
+    assert not any("lora_" in name for name in merged.state_dict())
+    torch.testing.assert_close(logits(merged, batch), seen, rtol=1e-4, atol=1e-4)  # W x + B A x, summed in float32
 
 
 def test_gradients_reach_the_fusion(member: Member) -> None:

@@ -109,7 +109,7 @@ class MeasuredViews:
 
         found = []
         for axis, length in enumerate(size):
-            along: Plane = np.arange(length) + 0.5
+            along = np.arange(length, dtype=np.float64) + 0.5
             found.append(_zigzagged(risen, along[None] if axis == 0 else along[:, None], length))
         return [place for place, _ in found], [level for _, level in found]
 

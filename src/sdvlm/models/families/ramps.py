@@ -104,7 +104,7 @@ def _axis(places: Plane, length: int, others: Plane, level: float) -> tuple[floa
     half = len(lines) // 2
     parts = [lines, *((lines[:half], lines[half:]) if half else ())]
     means = [_mean(places[part], 0) for part in parts]
-    pixels: Plane = np.arange(places.shape[1]) + 0.5
+    pixels = np.arange(places.shape[1], dtype=np.float64) + 0.5
     slope, _ = _line(means[0], pixels)
     edge = _BENT * max(1.0, 1 / slope) if slope > 0 else 0.0
     with np.errstate(invalid="ignore"):
