@@ -11,6 +11,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from sdvlm.fusion.towers import find_tower
 from sdvlm.train.kept_tower import TowerCache
 from sdvlm.train.tensor_files import TensorFiles
+from sdvlm.types import SdvlmError
 
 __all__ = ["MergerCache"]
 
@@ -31,6 +32,12 @@ class MergerCache(TowerCache):
         self._layers = [one for one in self.tower.modules() if isinstance(one, GradientCheckpointingLayer)]
 
     def _parts_read(self, host: Any) -> tuple[str, ...]:
+        super()._parts_read(host)
+        if self._made.get("deepstack_features"):
+            raise SdvlmError(
+                f"cache_features: {type(self.tower).__name__} puts out deeper feature levels too, which cannot be kept "
+                "while its projector is trained; set lr.projector to 0, or cache_features to false"
+            )
         return ("merger_input",)
 
     def _look(self, pixels: Tensor, others: Mapping[str, Any]) -> dict[str, Tensor]:

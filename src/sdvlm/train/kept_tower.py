@@ -25,6 +25,7 @@ from sdvlm.train.tensor_files import TensorFiles
 __all__ = ["TowerCache"]
 
 _FORMAT = "1"  # part of every key: raise it when what is stored changes meaning
+_DEEP = "deepstack_features"  # levels of the tower that the language model reads beside its last
 _CAPTURED = ("output_hidden_states", "output_attentions")
 _UNSAID = ("_name_or_path", "transformers_version", "dtype", "_attn_implementation_internal")
 
@@ -85,9 +86,10 @@ class TowerCache:
             for name, value in lay_out([torch.zeros(3, side, side)], config).items()
         }
         with torch.enable_grad():
-            tokens = host.get_image_features(**inputs, return_dict=True)["pooler_output"]
+            features = host.get_image_features(**inputs, return_dict=True)
             leaves = _parts(self._made)
-            total = torch.stack([one.float().sum() for one in tokens]).sum()
+            read = [features["pooler_output"], *(features.get(_DEEP) or ())]
+            total = torch.stack([one.float().sum() for tokens in read for one in tokens]).sum()
             reached = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         return tuple(name for name, grad in zip(leaves, reached, strict=True) if grad is not None)
 
@@ -168,12 +170,12 @@ class TowerCache:
 
 
 def _parts(out: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a tower's output by name; those in a tuple by name and place."""
+    """The tensors of a tower's output by name; those in a tuple or list by name and place."""
     found: dict[str, Tensor] = {}
     for name, value in out.items():
         if isinstance(value, Tensor):
             found[name] = value
-        elif isinstance(value, tuple):
+        elif isinstance(value, tuple | list):
             found |= {f"{name}.{place}": one for place, one in enumerate(value) if isinstance(one, Tensor)}
     return found
 
@@ -182,8 +184,8 @@ def _assembled(pattern: Any, parts: Mapping[str, Tensor]) -> Any:
     """An output of the class of ``pattern`` with these parts, None for the others."""
     values: dict[str, Any] = {}
     for name, value in pattern.items():
-        if isinstance(value, tuple):
-            values[name] = tuple(parts.get(f"{name}.{place}") for place in range(len(value)))
+        if isinstance(value, tuple | list):
+            values[name] = type(value)(parts.get(f"{name}.{place}") for place in range(len(value)))
         else:
             values[name] = parts.get(name)
     return type(pattern)(**values)
