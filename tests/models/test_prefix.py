@@ -17,6 +17,7 @@ from sdvlm.models.wrapper import DepthVLM
 from sdvlm.types import Camera, DepthMap, RgbdFrame, SdvlmError
 
 from .conftest import QUESTIONS, Tiny
+from .zoo import ZOO
 
 
 def frame_of(size: tuple[int, int], seed: int = 0, depth: bool = True) -> RgbdFrame:
@@ -204,3 +205,22 @@ def test_an_adapter_around_the_model_answers_too(pair: tuple[DepthVLM, DepthProc
     assert answer_questions(adapted, processor, frame_of((64, 64)), QUESTIONS[:2], max_new_tokens=4) == wanted
     with torch.no_grad():
         assert isinstance(adapted.vlm, torch.nn.Module)
+
+
+def test_where_a_prompt_attends_both_ways_each_question_reads_the_picture_anew() -> None:
+    tiny = ZOO["paligemma"]()
+    model = DepthVLM.from_vlm(tiny.model, "dpe")
+    model.vlm.generation_config.eos_token_id = None
+    processor = DepthProcessor.for_model(model, tiny.processor)
+    frame = frame_of((100, 75))
+    wanted = [alone(model, processor, frame, question, max_new_tokens=8) for question in QUESTIONS]
+    for settings in ({}, {"share_prefix": False}):
+        answers = answer_questions(model, processor, frame, QUESTIONS, max_new_tokens=8, **settings)
+        assert [list(answer.token_ids) for answer in answers] == wanted
+    assert len({tuple(tokens) for tokens in wanted}) > 1
+    keys = []
+    for question in QUESTIONS[:2]:  # the reason: what is made of the picture's first token depends on the question
+        batch = processor.encode_questions(frame, [question])[0]
+        with torch.no_grad():
+            keys.append(model(**batch, use_cache=True).past_key_values.layers[-1].keys[:, :, 0])
+    assert not torch.allclose(*keys, atol=1e-4)

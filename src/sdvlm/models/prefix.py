@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdvlm.models.families import position_axes, position_offset
+from sdvlm.models.families import attends_both_ways, position_axes, position_offset
 from sdvlm.models.processor import DepthBatch, DepthProcessor
 from sdvlm.models.prompt_groups import alike
 from sdvlm.models.shared_attention import SharedPrefixCache, can_share, sharing
@@ -124,6 +124,8 @@ def _answer(
     if batch_size is not None and len(groups) == len(prompts) > 1:
         _LOG.warning("the prompts differ before their picture ends, so nothing can be shared: asking one by one")
     answers: list[list[int]] = [[] for _ in prompts]
+    if attends_both_ways(model.vlm.config):
+        batch_size = None
     for group in groups:
         asked = [prompts[index] for index in group.chosen]
         if batch_size is not None and group.shared and len(groups) < max(2, len(prompts)):

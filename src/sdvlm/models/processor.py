@@ -243,7 +243,8 @@ class DepthProcessor:
         ids = torch.tensor([token_ids])
         out = DepthBatch({**batch, "input_ids": ids, "attention_mask": torch.ones_like(ids)})
         for name in {"mm_token_type_ids", "token_type_ids"} & set(batch):
-            out[name] = torch.tensor(self.processor.create_mm_token_type_ids([token_ids]))
+            types = torch.tensor(self.processor.create_mm_token_type_ids([token_ids]))
+            out[name] = types if batch[name].any() else torch.zeros_like(types)  # some tell prompts from answers
         return out
 
     def decode(self, token_ids: Any) -> str:

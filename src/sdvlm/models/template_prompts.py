@@ -61,11 +61,11 @@ class TemplatePrompts:
     ) -> tuple[dict[str, Tensor], list[Tokens]]:
         """Prompts about the same pictures: inputs of the first, pictures included, and the tokens of each.
 
-        Every prompt is tokenised whole; only the pictures are processed once.
+        Every prompt is tokenised whole; only the pictures are processed once, unless the processor words prompts its
+        own way (PaliGemma's), which it then does for each.
 
         Raises:
-            SdvlmError: the processor tokenises prompts in a way that cannot be done without the pictures, or labels
-                are wanted of a slow tokenizer.
+            SdvlmError: labels are wanted of a slow tokenizer, or where the processor words prompts its own way.
         """
         batch, moved = self._encode(prompts[:1], pictures, "left", False)
         mark = self.processor.image_token
@@ -75,9 +75,10 @@ class TemplatePrompts:
         made = self.processor.tokenizer(expanded, **arguments)
         rows: list[list[int]] = made["input_ids"]
         if rows[0] != batch["input_ids"][0].tolist():
-            raise SdvlmError(
-                f"{type(self.processor).__name__} tokenises prompts its own way; ask one question at a time"
-            )
+            if labels:
+                raise SdvlmError(_own_words(self.processor))
+            each = (self._encode([prompt], pictures, "left", False)[0] for prompt in prompts[1:])
+            rows = [one["input_ids"][0].tolist() for one in (batch, *each)]
         if not labels:
             return batch, [Tokens(tuple(ids)) for ids in rows]
         learned = [
@@ -132,10 +133,7 @@ class TemplatePrompts:
         text += prompt.text[end:]
         ids = self.processor.tokenizer(text, **self._special(prompt.text))["input_ids"]
         if batch["input_ids"][0][batch["attention_mask"][0].bool()].tolist() != ids:
-            raise SdvlmError(
-                f"{type(self.processor).__name__} words prompts its own way, so where their answers lie is not known; "
-                "give labels of your own"
-            )
+            raise SdvlmError(_own_words(self.processor))
 
     def _offsets(self, labels: bool) -> dict[str, Any]:
         """What makes the tokenizer tell where its tokens lie in the text, if labels are wanted."""
@@ -149,6 +147,13 @@ class TemplatePrompts:
         bos = self.processor.tokenizer.bos_token
         written = bos and text.startswith(bos)
         return {"add_special_tokens": False} if written or not adds_special_tokens(self.processor) else {}
+
+
+def _own_words(processor: Any) -> str:
+    return (
+        f"{type(processor).__name__} words prompts its own way, so where their answers lie is not known; "
+        "give labels of your own"
+    )
 
 
 def _with_runs(text: str, mark: str, runs: list[str]) -> str:

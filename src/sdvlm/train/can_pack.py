@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sdvlm.models.families import attends_both_ways
 from sdvlm.train.encode import ExampleEncoder
 from sdvlm.train.example import Example
 from sdvlm.train.forward import answer_losses, on_device
@@ -51,6 +52,8 @@ def choose_attention(vlm: Any, wanted: str, device: str) -> str:
 def why_not_packed(vlm: Any) -> str | None:
     """Why a model's language model cannot be given the mask of packed rows; None: nothing is known against it."""
     config = vlm.get_decoder().config
+    if attends_both_ways(vlm.config):
+        return "its prompts attend both ways, so that what it makes of a picture depends on the question"
     if config._attn_implementation not in _MASKED:
         return f"its attention '{config._attn_implementation}' takes no mask of its own; use sdpa or flex_attention"
     kinds = {kind for kind in getattr(config, "layer_types", None) or () if kind != "full_attention"}

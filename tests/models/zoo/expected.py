@@ -4,9 +4,8 @@ from __future__ import annotations
 
 __all__ = ["DEEP", "ONE_PICTURE", "PACKED", "PREFIX", "REFUSED"]
 
-_OWN_WORDS = "refused: PaliGemmaProcessor tokenises prompts its own way; ask one question at a time"
 PREFIX: dict[str, str] = {
-    "paligemma": _OWN_WORDS,
+    "paligemma": "one by one",
     "gemma3": "copied",
     "gemma4": "copied",
     "aya_vision": "copied",
@@ -18,7 +17,7 @@ PREFIX: dict[str, str] = {
 """how families answer several questions about a picture, where that is not by sharing what the prompts begin with"""
 
 PACKED: dict[str, str] = {
-    "paligemma": _OWN_WORDS,
+    "paligemma": "its prompts attend both ways, so that what it makes of a picture depends on the question",
     "gemma3": "it has layers of sliding_attention, whose reach is counted in rows",
     "gemma4": "it has layers of sliding_attention, whose reach is counted in rows",
     "aya_vision": "it has layers of sliding_attention, whose reach is counted in rows",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sdvlm.models.families import attends_both_ways
 from sdvlm.models.prefix import answer_questions
 from sdvlm.models.shared_attention import can_share
 from sdvlm.train.can_pack import TOLERANCE, packing_error, why_not_packed
@@ -41,6 +42,8 @@ def prefix_result(model: Any, processor: Any, frame: Any, questions: Sequence[st
     with torch.no_grad():
         batch = processor.encode_questions(frame, questions[:1])[0]
         cache = model(**batch, use_cache=True).past_key_values
+    if attends_both_ways(model.vlm.config):
+        return Result(shared == alone, False, _COPIED[False])
     copied = all(hasattr(layer, "batch_repeat_interleave") for layer in cache.layers)
     return Result(shared == alone, False, "shared" if can_share(model.vlm, cache) else _COPIED[copied])
 

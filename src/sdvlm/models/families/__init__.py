@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sdvlm.models.families.family import Family, Views
 from sdvlm.models.families.known import FAMILIES, family_of, found_family, register_family, token_width
-from sdvlm.models.families.positions import position_axes, position_offset
+from sdvlm.models.families.positions import attends_both_ways, position_axes, position_offset
 from sdvlm.models.families.processors import (
     ImageOnlyQwenProcessor,
     adds_special_tokens,
@@ -19,6 +19,7 @@ __all__ = [
     "ImageOnlyQwenProcessor",
     "Views",
     "adds_special_tokens",
+    "attends_both_ways",
     "family_of",
     "found_family",
     "load_processor",

@@ -1,4 +1,4 @@
-"""What the language model's positions of a family are like."""
+"""What the language model's positions and attention of a family are like."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-__all__ = ["position_axes", "position_offset"]
+__all__ = ["attends_both_ways", "position_axes", "position_offset"]
+
+_PREFIX_MODELS = frozenset({"paligemma"})
+
+
+def attends_both_ways(config: PreTrainedConfig) -> bool:
+    """Whether all of a prompt attends to all of it (prefix-LM: PaliGemma, arXiv 2407.07726, section 3.2.1).
+
+    What such a model makes of the picture depends on the question behind it, so that no two prompts share anything.
+    """
+    return config.model_type in _PREFIX_MODELS
 
 
 def position_axes(config: PreTrainedConfig) -> int:
