@@ -41,7 +41,7 @@ _PURPOSE = "training with LoRA"
 
 
 def add_lora(model: DepthVLM, r: int, alpha: int, dropout: float = 0.0, trained: Sequence[str] = ()) -> Any:
-    """Put adapters on every linear layer of the language model but its head, and freeze the rest of ``model.vlm``.
+    """Put adapters on every linear layer of the language model but head and routers, and freeze the rest of ``model.vlm``.
 
     An adapter adds ``alpha / r * B A x`` and starts as zero. It is float32 whatever the frozen weights are. The fusion
     is left as it is.
@@ -64,8 +64,9 @@ def add_lora(model: DepthVLM, r: int, alpha: int, dropout: float = 0.0, trained:
     if adapter_settings(model) is not None:
         raise SdvlmError("the model has adapters already; merge them first (sdvlm merge), or go on training them")
     language = language_model(vlm)
-    names = [name for name, module in vlm.named_modules() if isinstance(module, nn.Linear)]
-    adapted = [name for name in names if name.startswith(f"{language}.")]
+    linear = {name: module for name, module in vlm.named_modules() if isinstance(module, nn.Linear)}
+    names = list(linear)
+    adapted = [name for name in names if name.startswith(f"{language}.") and not _own_kind(linear[name])]
     modules = [name for name, _ in vlm.named_modules()]
     for path in trained:
         if path not in modules or [name for name in modules if name.endswith(path)] != [path]:
@@ -230,6 +231,11 @@ def language_model(vlm: Any) -> str:
     if not path or decoder is vlm.base_model:
         raise SdvlmError(f"{type(vlm).__name__} has no language model apart from its vision; it cannot take adapters")
     return path
+
+
+def _own_kind(module: nn.Module) -> bool:
+    """Whether a linear layer is a family's own kind, which may give more than a product (Llama 4's router: a tuple)."""
+    return type(module).__module__.startswith("transformers.models.")
 
 
 def _pattern(wanted: Sequence[str], names: Sequence[str]) -> str:
