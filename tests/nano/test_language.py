@@ -126,6 +126,21 @@ def test_answers_are_about_the_names_that_the_question_asks_of(tokenizer: Tokeni
     assert wanted <= seen
 
 
+def test_a_name_that_is_said_is_copied_from_the_question(tokenizer: Tokenizer, frames: list[NanoFrame]) -> None:
+    copied = 0
+    for frame in frames:
+        encoded, _ = encode_frame(frame, tokenizer)
+        for question, tokens in zip(frame.questions, encoded, strict=True):
+            repeats = [tokens.ids[source] for _, source in tokens.copied]
+            assert [tokens.ids[column + 1] for column, _ in tokens.copied] == repeats
+            if question["type"] == "scale_compare":
+                assert tokenizer.decode(repeats).strip().lower() == question["answer"].lower()
+                copied += 1
+            else:
+                assert not repeats
+    assert copied
+
+
 def test_what_an_answer_compares_is_told_where_its_names_are_fetched(
     tokenizer: Tokenizer, frames: list[NanoFrame]
 ) -> None:

@@ -67,6 +67,7 @@ class FrameEncoder:
             mentions=mentions,
             family=FAMILIES.index(QuestionType(question["type"])),
             said=said,
+            copied=_copied(question, asked, answer, start),
         )
 
     def _thing(self, objects: tuple[int, ...]) -> int:
@@ -103,6 +104,18 @@ def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:
         if at >= 0:
             found.append((at + len(name) - 1, (objects[place],) if objects else ()))
     return found
+
+
+def _copied(question: dict[str, Any], asked: Encoding, answer: Encoding, start: int) -> list[tuple[int, int]]:
+    """Of an answer that is one of the question's names: which token of the question each of its tokens repeats."""
+    if question["answer"] not in question["names"] or question["point"] is not None:
+        return []
+    first = question["question"].lower().find(question["answer"].lower())
+    if first < 0:
+        return []
+    begin, end = _token_at(asked, first), _token_at(asked, first + len(question["answer"]) - 1)
+    same = asked.ids[begin : end + 1] == answer.ids
+    return [(start + index, 1 + begin + index) for index in range(len(answer.ids))] if same else []
 
 
 def _token_at(text: Encoding, character: int) -> int:

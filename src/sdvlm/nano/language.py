@@ -29,6 +29,8 @@ __all__ = ["AnswerLosses", "fused_tokens", "image_token_losses", "naming_losses"
 
 FETCHING_LAYER = 2
 """layer whose first heads are told to fetch, for an answer or a number in it, what the names know that it is about"""
+COPYING_LAYER = -2
+"""layer whose first head is told to look, for a name that is said, at the question's token that it repeats"""
 GROUNDING_LAYER = 1
 """layer whose first heads are supervised: by then a name's last token knows its colour word"""
 
@@ -43,6 +45,7 @@ class AnswerLosses:
         facts: of what is read off the names' states.
         said: of what is read off the states that say numbers.
         fetching: of the attention of what begins an answer or says a number to the names it is about.
+        copying: of the attention of what says a name to the question's token that it repeats.
         between: of how two names differ, read off the states that fetched them.
         per_row: (R,) mean answer loss of each question in order, detached.
     """
@@ -52,6 +55,7 @@ class AnswerLosses:
     facts: Tensor
     said: Tensor
     fetching: Tensor
+    copying: Tensor
     between: Tensor
     per_row: Tensor
 
@@ -79,7 +83,8 @@ def image_token_losses(
     """
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
-    answers, grounding, named, said, fetching, apart, per_row = [], [], [], [], [], [], []
+    answers, grounding, named, said, fetching, copying, apart, per_row = [], [], [], [], [], [], [], []
+    copying_layer = len(model.layers) + COPYING_LAYER
     for batch in batches:
         out = _read_rows(model, batch, cache, 1 + features.shape[1])
         asked = batch.labels >= 0
@@ -97,11 +102,15 @@ def image_token_losses(
         fetching.append(
             fetching_loss(model, FETCHING_LAYER, out.hidden_states[FETCHING_LAYER], cache, *where, batch.fetch_of)
         )
+        said_names = batch.copy_rows, batch.copy_columns
+        copying.append(
+            fetching_loss(model, copying_layer, out.hidden_states[copying_layer], cache, *said_names, batch.copy_of)
+        )
         apart.append(between.losses(out.hidden_states[FETCHING_LAYER + 1][where], batch.between))
     losses = [torch.cat(one).mean() for one in (answers, grounding, named, said, fetching)]
-    compared = torch.cat(apart)  # a step may compare nothing
-    differing = compared.sum() / max(1, len(compared))
-    return AnswerLosses(losses[0], losses[1], losses[2], losses[3], losses[4], differing, torch.cat(per_row))
+    rare = [torch.cat(one).flatten() for one in (copying, apart)]  # a step may copy or compare nothing
+    of_some = [one.sum() / max(1, len(one)) for one in rare]
+    return AnswerLosses(*losses, *of_some, torch.cat(per_row))
 
 
 def naming_losses(

@@ -32,6 +32,8 @@ class EncodedQuestion:
         family: index of the question's family, for separate losses.
         said: (token index, value, index of the number) of the tokens that predict a token of a number of the answer;
             the value in the order of ``numbers.VALUES``.
+        copied: (token index, token index) pairs: which token of the question the next token of the answer repeats,
+            where the answer is one of the names.
     """
 
     ids: list[int]
@@ -39,6 +41,7 @@ class EncodedQuestion:
     mentions: list[tuple[int, int]]
     family: int
     said: list[tuple[int, tuple[float, float], int]]
+    copied: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class QuestionRows:
         said: (V, 2) the number, see ``numbers.VALUES``.
         fetch_rows, fetch_columns: (W,) long, the tokens that begin an answer or say a number.
         fetch_of: (W, 3) long, columns of the names that the answer or number is about, see ``names_asked``.
+        copy_rows, copy_columns: (C,) long, the tokens that predict a token of a name which the question holds.
+        copy_of: (C, 1) long, column of the token that they repeat.
         between: (W, D) how the first two of the names differ, see ``facts.BETWEEN``; NaN where nothing depends on it.
     """
 
@@ -85,6 +90,9 @@ class QuestionRows:
     fetch_rows: Tensor
     fetch_columns: Tensor
     fetch_of: Tensor
+    copy_rows: Tensor
+    copy_columns: Tensor
+    copy_of: Tensor
     between: Tensor
 
 
@@ -98,6 +106,7 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_i
     said_columns: list[int] = []
     said: list[tuple[float, float]] = []
     fetches: list[tuple[int, ...]] = []
+    copies: list[tuple[int, int, int]] = []
     between: list[Tensor] = []
     for row, (question, of_picture) in enumerate(zip(questions, targets, strict=True)):
         tokens = torch.tensor(question.ids)
@@ -108,6 +117,7 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_i
             columns.append(column)
             chosen.append(of_picture.attention[target])
             facts.append(of_picture.facts[target])
+        copies += [(row, column, source) for column, source in question.copied]
         before = len(fetches)
         if not question.said and question.mentions:
             fetches.append((row, question.answer_start, *names_asked(question, 0, 0)))
@@ -118,6 +128,7 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_i
             fetches.append((row, column, *names_asked(question, number, 1 + question.said[-1][2])))
         between += [_between(question, of_picture)] * (len(fetches) - before)
     fetch = torch.tensor(fetches, dtype=torch.long).view(-1, 5)
+    copy = torch.tensor(copies, dtype=torch.long).view(-1, 3)
     return QuestionRows(
         ids=ids,
         labels=labels,
@@ -132,6 +143,9 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_i
         fetch_rows=fetch[:, 0],
         fetch_columns=fetch[:, 1],
         fetch_of=fetch[:, 2:],
+        copy_rows=copy[:, 0],
+        copy_columns=copy[:, 1],
+        copy_of=copy[:, 2:],
         between=torch.stack(between) if between else torch.empty(0, len(BETWEEN)),
     )
 

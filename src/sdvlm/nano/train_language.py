@@ -140,12 +140,14 @@ def train_language(
             )
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         family_of = torch.cat([rows.family for rows in drawn.batches])
-        names = ("answer", "grounding", "facts", "said", "fetching", "between")
+        names = ("answer", "grounding", "facts", "said", "fetching", "copying", "between")
         report = {name: float(getattr(losses, name).detach()) for name in names}
         for family, name in enumerate(FAMILIES):
             of_family = losses.per_row[family_of == family]
             report[name.value[:12]] = float(of_family.mean()) if len(of_family) else math.nan
-        told = losses.grounding + losses.fetching + recipe.facts_weight * (losses.facts + losses.between)
+        told = (
+            losses.grounding + losses.fetching + losses.copying + recipe.facts_weight * (losses.facts + losses.between)
+        )
         return losses.answer + weight * told + recipe.said_weight * losses.said, report
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
