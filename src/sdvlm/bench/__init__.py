@@ -19,6 +19,10 @@ BENCHES: dict[str, tuple[str, str]] = {
     "answer": ("sdvlm.bench.answer:bench_answer", "many questions of one picture: shared prefix against one by one"),
     "build": ("sdvlm.bench.build:bench_build", "scenes into questions: rates, where time and memory go, more workers"),
     "dpe": ("sdvlm.bench.dpe:bench_dpe", "cost of fusing depth against the prefill of a model"),
+    "families": (
+        "sdvlm.bench.families:bench_families",
+        "what depth costs each family beside the bare model; the probe",
+    ),
     "official": ("sdvlm.bench.official:bench_official", "what the released SD-VLM code does otherwise, as numbers"),
     "pretrain": ("sdvlm.bench.pretrain:bench_pretrain", "pre-training on depth: retrieval, metres, RGB cached or not"),
     "pairs": ("sdvlm.bench.pairs:bench_pairs", "pictures into RGB-D pairs: beside a plain loop, memory, reading back"),

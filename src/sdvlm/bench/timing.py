@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sdvlm.types import SdvlmError
 
-__all__ = ["Timing", "alternate", "ratio"]
+__all__ = ["Timing", "alternate", "quartiles", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Timing:
 
 
 def alternate(
-    tasks: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1, often: Mapping[str, int] | None = None
+    tasks: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warmup: int = 1,
+    often: Mapping[str, int] | None = None,
+    rotate: bool = False,
 ) -> dict[str, Timing]:
     """Time tasks in turns (a, b, a, b, ...), so that a machine that slows down slows all of them.
 
@@ -44,12 +48,14 @@ def alternate(
         repeats: timed turns, at least 1.
         warmup: turns before those, not timed.
         often: how many times in a row a short task is done each turn; its time is the mean.
+        rotate: begin each turn with the next task (a, b, c, b, c, a, ...), where it matters what ran just before.
     """
     if repeats < 1:
         raise SdvlmError(f"a bench needs at least one repeat; got {repeats}")
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(-warmup, repeats):
-        for name, task in tasks.items():
+        first = turn % len(tasks) if rotate else 0
+        for name, task in [*tasks.items()][first:] + [*tasks.items()][:first]:
             times = (often or {}).get(name, 1)
             started = time.perf_counter()
             for _ in range(times):
@@ -63,6 +69,12 @@ def ratio(over: Timing, under: Timing) -> dict[str, float]:
     """``over`` divided by ``under``, turn by turn: median and range."""
     ratios = [a / b for a, b in zip(over.seconds, under.seconds, strict=True)]
     return {"median": _figures(statistics.median(ratios)), "min": _figures(min(ratios)), "max": _figures(max(ratios))}
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Median and the bounds of the middle half; a single value is all three."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    return {"median": _figures(median), "q1": _figures(low), "q3": _figures(high)}
 
 
 def _figures(value: float) -> float:

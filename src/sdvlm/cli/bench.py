@@ -13,7 +13,10 @@ __all__ = ["bench"]
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help="answer, build, controls, dpe, official, pairs, pretrain, render, startup or train.")
+        str,
+        typer.Argument(
+            help="answer, build, controls, dpe, families, official, pairs, pretrain, render, startup, train."
+        ),
     ],
     questions: Annotated[
         int | None, typer.Option(min=1, help="answer, train: questions of the one picture (16; 16 and 28).")
