@@ -41,7 +41,7 @@ _PURPOSE = "training with LoRA"
 
 
 def add_lora(model: DepthVLM, r: int, alpha: int, dropout: float = 0.0, trained: Sequence[str] = ()) -> Any:
-    """Put adapters on all linear layers of the language model but head and routers, and freeze the rest of ``model.vlm``.
+    """Put adapters on all linear layers of the language model but head and routers; freeze the rest of ``model.vlm``.
 
     An adapter adds ``alpha / r * B A x`` and starts as zero. It is float32 whatever the frozen weights are. The fusion
     is left as it is.
