@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdvlm.ablation.config import AblationConfig
-from sdvlm.data.scaled_question import scaled_question
 from sdvlm.ablation.rooms import Rooms, views
 from sdvlm.ablation.sources import DepthSource
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.data.schema import QuestionSample, QuestionType
 from sdvlm.eval.paired import Asked
 from sdvlm.eval.scoring import is_right

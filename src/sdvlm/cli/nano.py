@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,12 +47,8 @@ def train(
     if unknown := [arm for arm in chosen if arm not in ARMS]:
         raise SdvlmError(f"--arm is one of {', '.join(ARMS)}; got '{unknown[0]}'")
     given = {"shards": shards, "naming_steps": naming_steps, "steps": steps}
-    recipe = replace(
-        Recipe(),
-        **{name: value for name, value in given.items() if value is not None},
-        device=device,
-        compiled=compiled,
-    )
+    stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    recipe = replace(Recipe(), **stated, device=device, compiled=compiled)
     logging.getLogger("sdvlm").setLevel(logging.INFO)
     made = train_nano(recipe, out, () if only_data else chosen, workers)
     if as_json:

@@ -107,10 +107,22 @@ def image_token_losses(
             fetching_loss(model, copying_layer, out.hidden_states[copying_layer], cache, *said_names, batch.copy_of)
         )
         apart.append(between.losses(out.hidden_states[FETCHING_LAYER + 1][where], batch.between))
-    losses = [torch.cat(one).mean() for one in (answers, grounding, named, said, fetching)]
-    rare = [torch.cat(one).flatten() for one in (copying, apart)]  # a step may copy or compare nothing
-    of_some = [one.sum() / max(1, len(one)) for one in rare]
-    return AnswerLosses(*losses, *of_some, torch.cat(per_row))
+    return AnswerLosses(
+        answer=torch.cat(answers).mean(),
+        grounding=torch.cat(grounding).mean(),
+        facts=torch.cat(named).mean(),
+        said=torch.cat(said).mean(),
+        fetching=torch.cat(fetching).mean(),
+        copying=_mean_of_some(copying),
+        between=_mean_of_some(apart),
+        per_row=torch.cat(per_row),
+    )
+
+
+def _mean_of_some(parts: list[Tensor]) -> Tensor:
+    """The mean, 0 where there is nothing: a step may copy or compare nothing."""
+    found = torch.cat(parts).flatten()
+    return found.sum() / max(1, len(found))
 
 
 def naming_losses(
