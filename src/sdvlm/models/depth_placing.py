@@ -19,7 +19,9 @@ from sdvlm.fusion.renderers import render_depth
 from sdvlm.models.conversation import Prompt
 from sdvlm.models.depth_inputs import check_whole, checked_depth, pack_depth
 from sdvlm.models.depth_prompts import ImageMarks
+from sdvlm.models.families.known import looks_nowhere
 from sdvlm.models.grid import TokenGrid
+from sdvlm.models.queried_views import QueriedViews
 from sdvlm.models.seam import without_depth_slots
 from sdvlm.models.video_placing import VideoPlacer
 from sdvlm.models.videos import Video
@@ -81,11 +83,13 @@ class DepthPlacer:
 
     @cached_property
     def grid(self) -> TokenGrid:
-        """Which pixels each image token looks at; made when depth first asks for it.
+        """Which pixels each image token looks at; made when depth first asks for it. A drawn map needs no boxes.
 
         Raises:
             SdvlmError: the model's family is not known and cannot be guessed.
         """
+        if self.fusion is not None and self.fusion.name == "depth_image" and looks_nowhere(self._vlm_config):
+            return QueriedViews(self._vlm_config, self._processor)
         return TokenGrid(self._vlm_config, self._processor.image_processor, whole=self._processor)
 
     @cached_property
@@ -197,10 +201,10 @@ class DepthPlacer:
         always = always or any(film.has_depth for film in films)
         if not shown.pictures and not (films and always):
             return None
-        if not films and (self.grid.beside is self.grid or not any(shown.beside)):
-            return self.pack(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
         if not always and all(one is None for one in shown.depth):
             return None
+        if not films and (self.grid.beside is self.grid or not any(shown.beside)):
+            return self.pack(fusion, self.grid, shown.sizes, shown.depth, shown.camera, always)
         grids = [self.grid.beside if beside else self.grid for beside in shown.beside]
         parts = [
             self.pack(fusion, grid, [size], [depth], [camera], True)

@@ -124,7 +124,7 @@ def _answer(
     if batch_size is not None and len(groups) == len(prompts) > 1:
         _LOG.warning("the prompts differ before their picture ends, so nothing can be shared: asking one by one")
     answers: list[list[int]] = [[] for _ in prompts]
-    if attends_both_ways(model.vlm.config):
+    if attends_both_ways(model.vlm.config) or not _takes(model, "past_key_values"):
         batch_size = None
     for group in groups:
         asked = [prompts[index] for index in group.chosen]
@@ -148,7 +148,7 @@ def _answer_shared(
     batch_size: int,
 ) -> list[list[int]]:
     prefix = _columns(first, slice(shared)).to(model.device)
-    some = {"logits_to_keep": 1} if _keeps_some_logits(model) else {}
+    some = {"logits_to_keep": 1} if _takes(model, "logits_to_keep") else {}
     cache = model(**prefix, use_cache=True, **some).past_key_values
     if not all(hasattr(layer, "batch_repeat_interleave") for layer in cache.layers):
         _LOG.warning("the model's cache cannot be given to several prompts: asking one by one")
@@ -234,7 +234,7 @@ class _Decoder:
     def _step(self, tokens: Tensor, mask: Tensor, position: Tensor, cache: Any, wanted: Tensor | None = None) -> Tensor:
         """(B, 1 or wanted, V) logits of one pass: of the last token of each row, or of the tokens ``wanted``."""
         axes = position_axes(self.model.vlm.config)
-        some = {} if not _keeps_some_logits(self.model) else {"logits_to_keep": 1 if wanted is None else wanted}
+        some = {} if not _takes(self.model, "logits_to_keep") else {"logits_to_keep": 1 if wanted is None else wanted}
         out = self.model(
             input_ids=tokens,
             attention_mask=mask,
@@ -282,8 +282,8 @@ def _end_tokens(model: Any, processor: DepthProcessor) -> Tensor:
     return torch.tensor(found, dtype=torch.long, device=model.device)
 
 
-def _keeps_some_logits(model: Any) -> bool:
-    return "logits_to_keep" in inspect.signature(model.vlm.forward).parameters
+def _takes(model: Any, name: str) -> bool:
+    return name in inspect.signature(model.vlm.forward).parameters
 
 
 @contextmanager

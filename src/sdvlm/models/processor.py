@@ -19,7 +19,7 @@ from sdvlm.models.conversation import Conversation, Prompt, Tokens
 from sdvlm.models.depth_batch import DepthBatch
 from sdvlm.models.depth_inputs import pack_depth
 from sdvlm.models.depth_placing import DepthPlacer
-from sdvlm.models.families import load_processor
+from sdvlm.models.families import load_processor, readable_mark
 from sdvlm.models.grid import TokenGrid
 from sdvlm.models.llama_tokens import keep_legacy
 from sdvlm.models.own_depth import load_own_depth, save_own_depth
@@ -50,6 +50,7 @@ class DepthProcessor:
     """where the depth network is loaded to; None: the first accelerator there is, else the CPU"""
 
     def __init__(self, processor: Any, config: DepthVLMConfig, estimator: Any = None) -> None:
+        readable_mark(processor)
         self.processor, self.config = processor, config
         self.fusion = config.fusion_settings
         self.prompts: ReleasedPrompts | TemplatePrompts = (
@@ -241,6 +242,8 @@ class DepthProcessor:
     def with_prompt(self, batch: DepthBatch, token_ids: list[int]) -> DepthBatch:
         """The inputs of another prompt about the pictures of ``batch``, a batch of one."""
         ids = torch.tensor([token_ids])
+        if [name for name in batch if name.endswith("_input_ids")] and ids.tolist() != batch["input_ids"].tolist():
+            raise SdvlmError("this model's queries read the question too; ask one question at a time")
         out = DepthBatch({**batch, "input_ids": ids, "attention_mask": torch.ones_like(ids)})
         for name in {"mm_token_type_ids", "token_type_ids"} & set(batch):
             types = torch.tensor(self.processor.create_mm_token_type_ids([token_ids]))

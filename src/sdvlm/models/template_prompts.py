@@ -70,7 +70,8 @@ class TemplatePrompts:
         batch, moved = self._encode(prompts[:1], pictures, "left", False)
         mark = self.processor.image_token
         runs = [one["replacement"] for one in moved[0]]
-        expanded = [_with_runs(prompt.text, mark, runs) for prompt in prompts]
+        told = len(runs) == prompts[0].text.count(mark)
+        expanded = [_with_runs(prompt.text, mark, runs) if told else prompt.text for prompt in prompts]
         arguments = self._special(prompts[0].text) | self._offsets(labels)
         made = self.processor.tokenizer(expanded, **arguments)
         rows: list[list[int]] = made["input_ids"]

@@ -12,6 +12,7 @@ from sdvlm.models.families.processors import (
     pictures_of_prompts,
     processed,
 )
+from sdvlm.models.families.queried import readable_mark
 
 __all__ = [
     "FAMILIES",
@@ -27,6 +28,7 @@ __all__ = [
     "position_axes",
     "position_offset",
     "processed",
+    "readable_mark",
     "register_family",
     "token_width",
 ]

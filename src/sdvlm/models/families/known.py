@@ -18,6 +18,7 @@ __all__ = [
     "QUERIED",
     "family_of",
     "found_family",
+    "looks_nowhere",
     "register_family",
     "stated_family",
     "token_width",
@@ -33,16 +34,22 @@ QUERIED = frozenset({"aria", "blip-2", "idefics2", "instructblip", "instructblip
 no image token looks at a place"""
 
 
+def looks_nowhere(config: PreTrainedConfig) -> bool:
+    """Whether a family's image tokens are learned queries."""
+    return config.model_type in QUERIED and config.model_type not in FAMILIES
+
+
 def stated_family(config: PreTrainedConfig) -> Family | None:
     """The facts about a model's family; None: nobody has stated them.
 
     Raises:
         SdvlmError: its tokens look at no place.
     """
-    if config.model_type in QUERIED and config.model_type not in FAMILIES:
+    if looks_nowhere(config):
         raise SdvlmError(
             f"the image tokens of '{config.model_type}' are learned queries and look at no place of the picture, so no "
-            "depth belongs to them; the fusion 'depth_prompt' writes depth into the prompt and works"
+            "depth belongs to them; the fusion 'depth_prompt' writes depth into the prompt and works, as does "
+            "'depth_image' where a prompt may show two pictures"
         )
     return FAMILIES.get(config.model_type)
 

@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.utils.import_utils import is_torchvision_available
 
+from sdvlm.models.families.queried import puts_queries_first, with_queries
 from sdvlm.types import SdvlmError
 
 try:
@@ -153,6 +154,8 @@ def processed(processor: Any, **given: Any) -> dict[str, Any]:
     others, to be cast to the model's precision. Gemma 3's pans and scans where its image processor says so; of itself
     it would not (transformers 5.23).
     """
+    if puts_queries_first(processor):
+        return with_queries(processor, given)
     if isinstance(processor, Gemma3Processor) and given.get("images") is not None:
         given |= {"do_pan_and_scan": bool(processor.image_processor.do_pan_and_scan)}
         given |= pan_and_scan(processor.image_processor)

@@ -115,8 +115,8 @@ def _axis(places: Plane, length: int, others: Plane, level: float) -> tuple[floa
     stray = max(float(np.nanmax(np.abs(slope * one[kept] + offset - pixels[kept]))) for one in means)
     if stray > _STRAY * max(1.0, slope) + level * slope:
         raise SdvlmError(f"a view is up to {stray:.1f} pixels off any resize, crop and padding of the picture")
-    whole, start = round(slope * length), round(offset)
-    if abs(whole - slope * length) < _SNAP and abs(start - offset) < _SNAP:
+    whole, start, near = round(slope * length), round(offset), _SNAP + 0.1 * level * slope
+    if abs(whole - slope * length) < near and abs(start - offset) < near:
         return whole / length, float(start)
     return slope, offset
 
