@@ -23,7 +23,7 @@ from sdvlm.types import DepthMap, SdvlmError
 SIZES = [(100, 75), (57, 90), (330, 200)]
 OFF = 0.01
 """share of a box's side that guessed ones may be off: places are measured on pictures of 8 bits"""
-COARSE = {"llama4": 0.02}
+COARSE = {"llama4": 0.03}
 """whose processor makes pixels in bfloat16"""
 LACKING = {"fast_vlm": "source and cells", "lfm2_vl": "views", "perception_lm": "cells"}
 """a tower of convolutions mixes what neighbours see; patches come with padding; the patch size is stated elsewhere"""
