@@ -58,7 +58,12 @@ class MeasuredViews:
             SdvlmError: they are not made by resize, crop and padding alone.
         """
         if size not in self._kept:
-            self._kept[size] = self._measured(image_processor, size)
+            try:
+                self._kept[size] = self._measured(image_processor, size)
+            except SdvlmError as error:
+                raise SdvlmError(
+                    f"what this model sees of a {size[0]}x{size[1]} picture cannot be measured: {error}"
+                ) from error
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return self._kept[size]
