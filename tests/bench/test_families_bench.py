@@ -22,10 +22,13 @@ ONCE = {"repeats": 1, "layers": 1}
 SIZE = (160, 120)
 
 
-def test_each_turn_may_begin_with_the_next_task() -> None:
+def test_shuffled_turns_do_each_task_once_and_not_always_behind_the_same_one() -> None:
     said: list[str] = []
-    alternate({name: lambda name=name: said.append(name) for name in "abc"}, repeats=3, warmup=0, rotate=True)
-    assert "".join(said) == "abcbcacab"
+    tasks = {name: lambda name=name: said.append(name) for name in "abc"}
+    alternate(tasks, repeats=20, warmup=0, shuffle=True)
+    turns = ["".join(said[at : at + 3]) for at in range(0, 60, 3)]
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in turns)
+    assert {turn[turn.index("b") - 1] for turn in turns if turn[0] != "b"} == {"a", "c"}
 
 
 def test_quartiles_are_those_of_numpy() -> None:

@@ -118,7 +118,7 @@ def _family(name: str, repeats: int, hidden: int, layers: int) -> dict[str, Any]
 
 
 def _times(made: RandomModel, repeats: int) -> dict[str, Timing]:
-    """Everything in turns, each turn beginning with another."""
+    """Everything in turns, each turn in another order: what runs before a task decides what it finds in the caches."""
     model = DepthVLM.from_vlm(made.vlm, "dpe").eval()
     frame, boxes = bench_frame(np.random.default_rng(0), *_SIZE), made.grid.boxes(_SIZE)
     pooled = pool_depth(frame.depth, boxes, _SIZE, frame.camera)
@@ -137,7 +137,7 @@ def _times(made: RandomModel, repeats: int) -> dict[str, Timing]:
         "depth_step": _steps(model, seeing),
     }
     often = {name: _STEPS for name in tasks if name.endswith("_step")} | {"fusion": 10}
-    times = alternate(tasks, repeats, often=often, rotate=True)
+    times = alternate(tasks, repeats, often=often, shuffle=True)
     step = {"input_ids": made.inputs["input_ids"][:, -1:], "use_cache": True}
     with _handed_on(made, model):
         alone = {"seam": lambda: model(**seeing), "seam_step": lambda: model(**step)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ def alternate(
     repeats: int,
     warmup: int = 1,
     often: Mapping[str, int] | None = None,
-    rotate: bool = False,
+    shuffle: bool = False,
 ) -> dict[str, Timing]:
     """Time tasks in turns (a, b, a, b, ...), so that a machine that slows down slows all of them.
 
@@ -48,14 +49,14 @@ def alternate(
         repeats: timed turns, at least 1.
         warmup: turns before those, not timed.
         often: how many times in a row a short task is done each turn; its time is the mean.
-        rotate: begin each turn with the next task (a, b, c, b, c, a, ...), where it matters what ran just before.
+        shuffle: another order each turn, the same in each run, where it matters to a task what ran just before it.
     """
     if repeats < 1:
         raise SdvlmError(f"a bench needs at least one repeat; got {repeats}")
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    rng = random.Random(0)
     for turn in range(-warmup, repeats):
-        first = turn % len(tasks) if rotate else 0
-        for name, task in [*tasks.items()][first:] + [*tasks.items()][:first]:
+        for name, task in rng.sample([*tasks.items()], len(tasks)) if shuffle else tasks.items():
             times = (often or {}).get(name, 1)
             started = time.perf_counter()
             for _ in range(times):
