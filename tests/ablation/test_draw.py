@@ -6,8 +6,8 @@ import numpy as np
 
 from sdvlm.ablation.config import AblationConfig
 from sdvlm.ablation.draw import Draws
-from sdvlm.data.scaled_question import scaled_question
 from sdvlm.ablation.rooms import Rooms
+from sdvlm.data.scaled_question import scaled_question
 
 
 def test_a_seed_decides_the_steps_and_another_seed_gives_others(rooms: Rooms, toy: AblationConfig) -> None:

@@ -10,12 +10,12 @@ from sdvlm.ablation.cells import CELLS, Cell
 from sdvlm.ablation.config import AblationConfig
 from sdvlm.ablation.draw import Drawn
 from sdvlm.ablation.learn import Learner
-from sdvlm.data.scaled_question import scaled_question
 from sdvlm.ablation.materials import plain_model, pooled_depth, tower_features
 from sdvlm.ablation.prefix import PrefixMaker
 from sdvlm.ablation.rooms import Rooms
 from sdvlm.ablation.run_cell import settings_of
 from sdvlm.ablation.sources import true_depth
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 
