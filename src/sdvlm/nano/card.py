@@ -13,13 +13,13 @@ _CONTROLS = ("depth withheld", "another picture's depth", "shuffled depth")
 _SECTIONS = {
     "scaled rooms": (
         "## Rooms of another scale",
-        "The same pictures with all depth and all true lengths multiplied by a factor between 1.35 and 2, or its inverse. "
+        "The same pictures with all depth and all true lengths multiplied by a factor of 1.35 to 2, or its inverse. "
         "No picture shows the factor: only depth tells it.",
     ),
     "photographs": (
         "## Photographs",
-        "Real pictures with measured depth, questions of `sdvlm build` about their annotated objects. Nothing of the kind "
-        "was trained on; most names (pedestrian, ottoman, potted meat can) the model has never read.",
+        "Real pictures with measured depth, questions of `sdvlm build` about annotated objects in them. Nothing of the "
+        "kind was trained on; most names (pedestrian, ottoman, potted meat can) the model has never read.",
     ),
 }
 
@@ -45,8 +45,8 @@ _SCORES = """\
 
 {questions} questions about {pictures} pictures of rooms that nothing trains on (`sdvlm eval rooms`); strict rules
 (`sdvlm.eval.scoring`): lengths within a factor of 1.25, every item of a list, exact counts and words. Percent right,
-with 95 % intervals. "Trained without depth" is the same recipe with depth always withheld; "min-max depth code" the same
-recipe with the code of the paper's release; "constant" the best fixed answer to each kind of question, fitted on other
+with 95 % intervals. "Trained without depth" is the same recipe with depth always withheld; "min-max depth code" the
+same recipe with the code of the paper's release; "constant" the best fixed answer to each kind of question, fitted on other
 rooms.
 """
 
