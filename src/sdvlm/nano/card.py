@@ -46,8 +46,8 @@ _SCORES = """\
 {questions} questions about {pictures} pictures of rooms that nothing trains on (`sdvlm eval rooms`); strict rules
 (`sdvlm.eval.scoring`): lengths within a factor of 1.25, every item of a list, exact counts and words. Percent right,
 with 95 % intervals. "Trained without depth" is the same recipe with depth always withheld; "min-max depth code" the
-same recipe with the code of the paper's release; "constant" the best fixed answer to each kind of question, fitted on other
-rooms.
+same recipe with the code of the paper's release; "constant" the best fixed answer to each kind of question, fitted
+on other rooms.
 """
 
 
