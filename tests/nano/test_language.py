@@ -19,7 +19,7 @@ from sdvlm.nano.rows import collate_rows
 
 def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Tensor, depth: Tensor, rows, per_picture):
     """Every question as a sequence of its own, eager attention, weights read from the model's own output."""
-    total, asked, grounding, fetching = 0.0, 0, [], []
+    answers, grounding, fetching = [], [], []
     for row in range(len(rows.ids)):
         picture = row // per_picture
         image = vlm.model.multi_modal_projector(features[picture])
@@ -30,8 +30,7 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
         out = vlm.model.language_model(inputs_embeds=sequence, output_attentions=True, use_cache=False)
         logits = vlm.lm_head(out.last_hidden_state[0, len(image) + 1 :])
         labels = rows.labels[row]
-        total = total + F.cross_entropy(logits[labels >= 0], labels[labels >= 0], reduction="sum")
-        asked += int((labels >= 0).sum())
+        answers.append(F.cross_entropy(logits[labels >= 0], labels[labels >= 0]))
         for index in (rows.rows == row).nonzero().flatten():
             column = 1 + len(image) + rows.columns[index]
             attention = out.attentions[GROUNDING_LAYER][0, :5, column, : 1 + len(image)]
@@ -40,7 +39,7 @@ def separate_losses(vlm: torch.nn.Module, fusion: torch.nn.Module, features: Ten
             column = 1 + len(image) + rows.fetch_columns[index]
             attention = out.attentions[FETCHING_LAYER][0, :3, column, 1 + len(image) :]
             fetching.append(-attention[[0, 1, 2], rows.fetch_of[index]].log().mean())
-    return total / asked, torch.stack(grounding).mean(), torch.stack(fetching).mean()
+    return torch.stack(answers).mean(), torch.stack(grounding).mean(), torch.stack(fetching).mean()
 
 
 def read_outs(config: NanoConfig) -> tuple[FactsHead, ValuesHead, BetweenHead]:

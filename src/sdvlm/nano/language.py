@@ -40,7 +40,7 @@ class AnswerLosses:
     """Means over a step, but for the last.
 
     Args:
-        answer: per token of the answers.
+        answer: of the answers, each counting the same: the mean of its tokens.
         grounding: of the names' attention.
         facts: of what is read off the names' states.
         said: of what is read off the states that say numbers.
@@ -83,16 +83,15 @@ def image_token_losses(
     """
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
-    answers, grounding, named, said, fetching, copying, apart, per_row = [], [], [], [], [], [], [], []
+    answers, grounding, named, said, fetching, copying, apart = [], [], [], [], [], [], []
     copying_layer = len(model.layers) + COPYING_LAYER
     for batch in batches:
         out = _read_rows(model, batch, cache, 1 + features.shape[1])
         asked = batch.labels >= 0
         logits = vlm.lm_head(out.last_hidden_state[asked]).float()
         per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
-        answers.append(per_token)
-        total = per_token.new_zeros(len(batch.ids)).index_add_(0, asked.nonzero()[:, 0], per_token.detach())
-        per_row.append(total / asked.sum(1).clamp(min=1))
+        total = per_token.new_zeros(len(batch.ids)).index_add(0, asked.nonzero()[:, 0], per_token)
+        answers.append(total / asked.sum(1).clamp(min=1))
         of_names = _name_losses(model, batch, cache, out.hidden_states[: GROUNDING_LAYER + 2], facts)
         grounding.append(of_names[0])
         named.append(of_names[1])
@@ -115,7 +114,7 @@ def image_token_losses(
         fetching=torch.cat(fetching).mean(),
         copying=_mean_of_some(copying),
         between=_mean_of_some(apart),
-        per_row=torch.cat(per_row),
+        per_row=torch.cat(answers).detach(),
     )
 
 
