@@ -34,11 +34,11 @@ class Recipe:
     """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
-    naming_steps: int = 3_000
+    naming_steps: int = 2_500
     """optimiser steps of the second stage (names to patches, and to what they measure)"""
     naming_lr: float = 2e-3
     """peak learning rate of the second stage"""
-    steps: int = 6_000
+    steps: int = 4_000
     """optimiser steps of the third stage (answers)"""
     pictures: int = 24
     """pictures a step; many, as a step learns from distinct objects, not from questions about the same ones"""
