@@ -87,7 +87,7 @@ class PrefixMaker:
         self._packed: dict[int, Tensor] = {}
         self._cached: CachedTower | None = None
         host: Any = model.vlm.base_model
-        if features is not None and not (self.settings is not None and self.settings.place == "tower"):
+        if features is not None and not (self.settings is not None and self.settings.in_tower):
             self._cached = host.vision_tower = CachedTower(host.vision_tower, features)
 
     def restore(self) -> None:

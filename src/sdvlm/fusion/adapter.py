@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from sdvlm.fusion.adapter_blocks import Pyramid, Stage, Stem
+from sdvlm.fusion.adapter_blocks import Stage, Stem
 from sdvlm.fusion.tower_layers import (
     layers_read,
     patch_side,
@@ -28,10 +28,51 @@ from sdvlm.fusion.tower_layers import (
 )
 from sdvlm.types import SdvlmError
 
-__all__ = ["SideAdapter"]
+__all__ = ["SideAdapter", "TowerDepth"]
 
 
-class SideAdapter(nn.Module):
+class TowerDepth(nn.Module):
+    """What puts depth into a vision tower by hooks on its layers, that live as long as :meth:`inside`.
+
+    Attributes:
+        layers: indices of the tower's layers in whose inputs depth enters.
+        stem: (P, C, H, W) float32 planes to what the stages carry on.
+        stages: of each of the layers, (P, h, w, D) tokens and what is carried to the update of the tokens, where it
+            counts (P, h, w, 1), and what is carried further.
+    """
+
+    layers: tuple[int, ...]
+    stem: Any
+    stages: nn.ModuleList
+
+    @contextmanager
+    def inside(self, base_model: nn.Module, depth_inputs: Mapping[str, Tensor], known: Tensor) -> Iterator[None]:
+        """While this lasts, pictures that this thread sends through the tower are seen with their depth.
+
+        Args:
+            base_model: the model that this was made for.
+            depth_inputs: ``pixel_values``: float32 depth planes in the tower's layout, of all pictures in order, and
+                ``image_grid_thw`` where the tower is packed (``fusion.pixel_layout``).
+            known: (P,) bool, pictures that have depth.
+
+        Raises:
+            SdvlmError: the depth does not belong to the pictures, or the tower orders its tokens in an unknown way; or
+                its gradients are checkpointed by transformers before 5.23.
+        """
+        if not known.any() and not torch.is_grad_enabled():  # in training every parameter takes part in every step
+            yield
+            return
+        run = _Run(self, base_model, depth_inputs, known)
+        layers = tower_layers(base_model)
+        _check_checkpointing(layers)
+        with ExitStack() as stack:
+            for index, layer in enumerate(self.layers):
+                handle = layers[layer].register_forward_pre_hook(run.hook(index), with_kwargs=True)
+                stack.callback(handle.remove)
+            yield
+
+
+class SideAdapter(TowerDepth):
     """Depth inside the vision tower, at the tower's resolution and finer.
 
     Works on the inputs of the tower's layers, by hooks that live as long as :meth:`inside`; the tower's weights are
@@ -68,32 +109,6 @@ class SideAdapter(nn.Module):
         self.stem = Stem(channels, width, patch)
         self.stages = nn.ModuleList(Stage(inner, width) for _ in range(stages))
 
-    @contextmanager
-    def inside(self, base_model: nn.Module, depth_inputs: Mapping[str, Tensor], known: Tensor) -> Iterator[None]:
-        """While this lasts, pictures that this thread sends through the tower are seen with their depth.
-
-        Args:
-            base_model: the model that the adapter was made for.
-            depth_inputs: ``pixel_values``: float32 depth planes in the tower's layout, of all pictures in order, and
-                ``image_grid_thw`` where the tower is packed (``fusion.pixel_layout``).
-            known: (P,) bool, pictures that have depth.
-
-        Raises:
-            SdvlmError: the depth does not belong to the pictures, or the tower orders its tokens in an unknown way; or
-                its gradients are checkpointed by transformers before 5.23.
-        """
-        if not known.any() and not torch.is_grad_enabled():  # in training every parameter takes part in every step
-            yield
-            return
-        run = _Run(self, base_model, depth_inputs, known)
-        layers = tower_layers(base_model)
-        _check_checkpointing(layers)
-        with ExitStack() as stack:
-            for index, layer in enumerate(self.layers):
-                handle = layers[layer].register_forward_pre_hook(run.hook(index), with_kwargs=True)
-                stack.callback(handle.remove)
-            yield
-
 
 def _check_checkpointing(layers: nn.ModuleList) -> None:
     """Before 5.23 a layer's hooks are run again in the backward pass, when these here are gone."""
@@ -118,14 +133,14 @@ class _Group:
 
     members: list[int]
     known: Tensor
-    pyramid: Pyramid
+    pyramid: Any
 
 
 class _Run:
     """One pass of pictures through the tower."""
 
     def __init__(
-        self, adapter: SideAdapter, base_model: nn.Module, depth_inputs: Mapping[str, Tensor], known: Tensor
+        self, adapter: TowerDepth, base_model: nn.Module, depth_inputs: Mapping[str, Tensor], known: Tensor
     ) -> None:
         self.adapter, self.base_model, self.inputs = adapter, base_model, dict(depth_inputs)
         self.thread = threading.get_ident()

@@ -97,4 +97,9 @@ def build_fusion(config: FusionConfig, hidden_size: int, host: nn.Module | None 
     """
     if config.name not in FUSIONS:
         raise SdvlmError(f"the fusion '{config.name}' puts depth into the prompt and has no module")
-    return FUSIONS[config.name](config, hidden_size, host)
+    made = FUSIONS[config.name](config, hidden_size, host)
+    if not config.early:
+        return made
+    from sdvlm.fusion.early import EarlyDepth  # which needs transformers, as a tower does
+
+    return EarlyDepth(*_seen_by(config, host), made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from sdvlm.fusion.coordinate import PER_PICTURE, accepted_kinds
@@ -85,7 +85,7 @@ class FusionConfig:
     sine_dtype: str = "float32"
     """one of ``fusion.sinusoid.SINE_DTYPES``; float16 gives ``dpe`` the rounding of a half-precision SD-VLM run"""
     channels: dict[str, Any] | None = None
-    """``DepthChannels.to_dict()``: what ``encoder_add``, ``concat`` and ``adapter`` see of a depth map"""
+    """``DepthChannels.to_dict()``: what ``encoder_add``, ``concat``, ``adapter`` and ``early`` see of a depth map"""
     bins: int = 128
     """depths that ``depth_token`` has a learned token for"""
     paired: bool = True
@@ -103,6 +103,8 @@ class FusionConfig:
     """places in the tower where ``adapter`` reads and writes"""
     deep: bool = False
     """fuse the deeper feature levels of a model that has such (deep stack) like the main one; for place ``tokens``"""
+    early: bool = False
+    """for fusions of pooled depth: depth planes are added to the tower's patch embeddings too (``fusion.early``)"""
 
     def __post_init__(self) -> None:
         for setting, value, known in (
@@ -119,7 +121,9 @@ class FusionConfig:
         if self.deep and self.place != "tokens":
             raise SdvlmError(f"the fusion '{self.name}' has no deeper feature levels to add to; leave deep out")
         accepted_kinds(self.coordinate)
-        if (self.channels is None) == (self.name in READS_PIXELS):
+        if self.early and (self.name not in POOLED or self.place != "tokens"):
+            raise SdvlmError(f"the fusion '{self.name}' has its own place for depth; leave early out")
+        if (self.channels is None) == self.reads_pixels:
             asked = "reads pixels: say which channels" if self.channels is None else "reads no pixels: leave channels"
             raise SdvlmError(f"the fusion '{self.name}' {asked} (FusionConfig.preset does)")
         positive = {name: getattr(self, name) for name in _NUMBERS}
@@ -150,6 +154,21 @@ class FusionConfig:
         channels = DepthChannels().to_dict() if name in READS_PIXELS else None
         return cls(name, relative_norm=shares.get(name), code_dim=32 if name == "pointmap" else 64, channels=channels)
 
+    def with_early(self, channels: DepthChannels | None = None) -> FusionConfig:
+        """The same with depth planes in the tower's patch embeddings too; default: log-metres, validity and normals."""
+        planes = channels or DepthChannels(extras=("valid", "normal"))
+        return replace(self, early=True, channels=planes.to_dict())
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether it sees the depth map at the tower's own resolution."""
+        return self.early or self.name in READS_PIXELS
+
+    @property
+    def in_tower(self) -> bool:
+        """Whether the tower's features depend on depth."""
+        return self.early or self.place == "tower"
+
     @property
     def place(self) -> Place:
         """Where depth enters."""
@@ -158,7 +177,7 @@ class FusionConfig:
     @property
     def per_picture(self) -> bool:
         """Whether a token's code depends on the other depths of its picture."""
-        return self.channels is None and self.coordinate in PER_PICTURE and self.name != "pointmap"
+        return self.name not in READS_PIXELS and self.coordinate in PER_PICTURE and self.name != "pointmap"
 
     @property
     def depth_channels(self) -> DepthChannels | None:
@@ -176,12 +195,13 @@ class FusionConfig:
     def kinds(self) -> frozenset[DepthKind]:
         """The depth kinds this fusion takes."""
         channels = self.depth_channels
-        if channels is not None:
-            return channels.kinds
+        seen = frozenset(DepthKind) if channels is None else channels.kinds
+        if self.name in READS_PIXELS:
+            return seen
         if self.name == "depth_image":
             return renderer_kinds(self.renderer)
         metric = self.name in ("pointmap", "depth_prompt")
-        return accepted_kinds("log_metric" if metric else self.coordinate)
+        return seen & accepted_kinds("log_metric" if metric else self.coordinate)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for ``config.json``."""

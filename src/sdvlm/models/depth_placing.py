@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdvlm.fusion.config import DRAWN_OR_WORDED, READS_PIXELS, FusionConfig
+from sdvlm.fusion.config import DRAWN_OR_WORDED, FusionConfig
 from sdvlm.fusion.depth_text import grid_text, object_text
 from sdvlm.fusion.pixel_layout import lay_out
 from sdvlm.fusion.renderers import render_depth
@@ -138,7 +138,7 @@ class DepthPlacer:
         beside = [one.count("image") > 1 for one in orders for kind in one if kind == "image"]
         order = [kind for one in orders for kind in one]
         shown = Shown(pictures, maps, cameras, named, beside, videos, order)
-        if self.fusion is not None and (self._has_slots or self.fusion.name in READS_PIXELS):
+        if self.fusion is not None and (self._has_slots or self.fusion.reads_pixels):
             for size in {size for size, has in zip(shown.sizes, shown.has_depth, strict=True) if has}:
                 self.grid.transform(size)  # refused where the tower sees tiles
         if self.fusion is not None and self.fusion.per_picture and any(shown.has_depth):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.config import ENCODED, FusionConfig
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.models.families import found_family
 from sdvlm.types import SdvlmError
@@ -90,7 +90,7 @@ def _fused_pictures(
         return host.get_image_features(**shown, return_dict=True)  # type: ignore[no-any-return]
     seen = None
     if depth.pixels is not None:
-        precision = torch.float32 if config.place == "tower" else vlm.dtype  # an adapter reads depth in full
+        precision = torch.float32 if config.in_tower else vlm.dtype  # what enters the tower reads depth in full
         seen = shown | {_PIXELS: depth.pixels.to(device=vlm.device, dtype=precision)}
     elif config.channels is not None:
         raise SdvlmError(f"the fusion '{config.name}' reads depth_pixels; pass on all the processor made")
@@ -152,7 +152,7 @@ def fuse(
     grid = DepthGrid.unpack(depth.grid.to(tokens.device), _image_index(lengths, tokens.device))
     if config.place == "tower":
         return features
-    given = (fusion.encode(host, seen),) if config.channels is not None else ()
+    given = (fusion.encode(host, seen),) if config.name in ENCODED else ()
     new = fusion(tokens, grid, *given)
     made = (new + tokens if config.place == "picture" and config.paired else new).split(lengths)
     changed = {field: _as(pictures, made)}
@@ -233,8 +233,8 @@ def _image_index(lengths: list[int], device: torch.device) -> Tensor:
 
 
 def _inside(fusion: Any, config: FusionConfig, host: Any, seen: dict[str, Any] | None) -> AbstractContextManager[Any]:
-    """The side adapter at work in the tower; nothing for other fusions."""
-    if config.place != "tower":
+    """Depth at work in the tower; nothing for fusions that leave it alone."""
+    if not config.in_tower:
         return nullcontext()
     assert seen is not None
     return fusion.inside(host, seen, _has_depth(seen))  # type: ignore[no-any-return]

@@ -26,7 +26,7 @@ def why_not(model: Any) -> str | None:
     """
     tower = find_tower(model.vlm.base_model)
     settings = model.config.fusion_settings
-    if settings is not None and settings.place == "tower":
+    if settings is not None and settings.in_tower:
         return f"the fusion '{settings.name}' works inside the vision tower, so its features depend on depth"
     below = _merger(model)
     trained = [
