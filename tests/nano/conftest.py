@@ -13,7 +13,14 @@ from sdvlm.nano.tokenizer import train_tokenizer
 from sdvlm.scenes.furniture import CATEGORIES
 
 SMALL = NanoConfig(
-    image_size=64, patch_size=16, vision_width=48, vision_layers=2, text_width=60, text_layers=3, text_mlp=64
+    image_size=64,
+    patch_size=16,
+    vision_width=48,
+    vision_layers=2,
+    text_width=60,
+    text_layers=3,
+    text_mlp=64,
+    early=False,
 )
 
 

@@ -17,8 +17,9 @@ from sdvlm.types import SdvlmError
 @pytest.fixture
 def toy_recipe(config: NanoConfig) -> Recipe:
     shard = ShardConfig(rooms=12, frames_per_room=6, questions_per_frame=16)
-    steps = {"tower_cycles": ((2, 1e-3), (1, 1e-3)), "naming_steps": 2, "steps": 2, "vocab_size": 800}
-    return replace(Recipe(), config=config, shard=shard, shards=2, tower_batch=2, pictures=2, questions=8, **steps)
+    steps = {"tower_steps": 3, "naming_steps": 2, "steps": 2, "vocab_size": 800}
+    early = replace(config, early=True)  # as shipped; the controls turn it off
+    return replace(Recipe(), config=early, shard=shard, shards=2, tower_batch=2, pictures=2, questions=8, **steps)
 
 
 def test_the_recipe_runs_through_and_what_is_there_is_not_made_again(tmp_path: Path, toy_recipe: Recipe) -> None:

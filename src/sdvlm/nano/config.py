@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sdvlm.fusion.config import FusionConfig
+from sdvlm.fusion.depth_channels import DepthChannels
 from sdvlm.nano.tokenizer import special_id
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-__all__ = ["CHAT_TEMPLATE", "NanoConfig", "build_processor", "build_vlm"]
+__all__ = ["CHAT_TEMPLATE", "PLANES", "NanoConfig", "build_processor", "build_vlm"]
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -29,6 +30,10 @@ CHAT_TEMPLATE = (
 )
 """``<bos><image><user>question<assistant> answer<eos>``; role marks are tokens of their own, the blank before an
 answer is part of what is said (``encode.ANSWER_START``)."""
+
+
+PLANES = DepthChannels()
+"""what the tower is shown of a depth map: log-metres and validity"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,9 @@ class NanoConfig:
     coordinate: str | None = None
     """what the fusion makes of metres, where it is not the preset's own"""
 
+    early: bool = True
+    """whether depth enters the tower's patch embeddings too (``fusion.early``)"""
+
     @property
     def grid_side(self) -> int:
         """Image tokens per row and column."""
@@ -73,7 +81,9 @@ class NanoConfig:
     def fusion(self) -> FusionConfig:
         """Settings of the fusion."""
         preset = FusionConfig.preset(self.fusion_name)
-        return preset if self.coordinate is None else replace(preset, coordinate=self.coordinate)
+        if self.coordinate is not None:
+            preset = replace(preset, coordinate=self.coordinate)
+        return preset.with_early(PLANES) if self.early else preset
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the model card."""

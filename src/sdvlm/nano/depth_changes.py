@@ -6,6 +6,7 @@ ways, only depth can tell them apart, so a model cannot do well by what things u
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,17 +15,29 @@ import torch
 from torch import Tensor
 
 from sdvlm.data import scale_lengths as data_lengths
+from sdvlm.fusion.coordinate import Z_MAX_M, Z_MIN_M
 from sdvlm.fusion.depth_grid import CHANNELS
+from sdvlm.nano.config import PLANES
 from sdvlm.nano.facts import scale_facts
 from sdvlm.nano.rows import Targets
 
-__all__ = ["drop_depth", "scale_depth", "scale_lengths", "scaled_targets", "worsen_depth"]
+__all__ = [
+    "drop_depth",
+    "scale_depth",
+    "scale_lengths",
+    "scale_planes",
+    "scaled_targets",
+    "worsen_depth",
+    "worsen_planes",
+]
 
 _LENGTHS = ("z", "z_min", "z_max", "z_std", "x", "y")
 _PIXELS = 300
 """pixels of the depth map in a token, about: 320 x 240 on 12 x 12 tokens give 533, fewer where some are unknown"""
 _SPREAD = 2.8
 """how many standard deviations the largest of as many normal numbers lies from their mean, about"""
+_BLOCKS = 12
+"""holes of planes are squares of which as many lie side by side"""
 _NEAREST = 0.1
 """metres; noise brings nothing nearer"""
 
@@ -71,6 +84,27 @@ def worsen_depth(packed: Tensor, rng: np.random.Generator) -> Tensor:
 
 def _normal(rng: np.random.Generator, packed: Tensor, std: float) -> Tensor:
     return torch.from_numpy(rng.normal(0, std, len(packed)).astype(np.float32))
+
+
+def scale_planes(planes: Tensor, factor: float) -> Tensor:
+    """(P, S, S) planes (``config.PLANES``) of the same picture with every depth ``factor`` times as far."""
+    low, high = PLANES.span
+    moved = planes[0] + (high - low) * math.log(factor) / math.log(Z_MAX_M / Z_MIN_M)
+    return torch.stack([torch.where(planes[1] > 0, moved.clamp(low, high), 0), planes[1]])
+
+
+def worsen_planes(planes: Tensor, rng: np.random.Generator) -> Tensor:
+    """(P, S, S) planes as a poorer sensor would give them: blocks without depth, noise of single pixels in metres."""
+    low, high = PLANES.span
+    side = planes.shape[-1]
+    blocks = torch.from_numpy(rng.random((_BLOCKS, _BLOCKS)) < rng.uniform(0, 0.4))
+    lost = blocks.repeat_interleave(-(-side // _BLOCKS), 0).repeat_interleave(-(-side // _BLOCKS), 1)[:side, :side]
+    share = (planes[0] - low) / (high - low) * math.log(Z_MAX_M / Z_MIN_M)
+    noise = torch.from_numpy(rng.normal(0, 1, planes.shape[1:]).astype(np.float32))
+    metres = Z_MIN_M * share.exp() + float(rng.choice([0.0, rng.uniform(0, 0.7)])) * noise
+    noisy = low + (high - low) * (metres.clamp(min=Z_MIN_M) / Z_MIN_M).log() / math.log(Z_MAX_M / Z_MIN_M)
+    known = (planes[1] > 0) & ~lost
+    return torch.stack([torch.where(known, noisy, 0), torch.where(known, planes[1], 0)])
 
 
 def scale_lengths(question: dict[str, Any], factor: float) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from sdvlm.data.select import select
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.fusion.pool import pool_depth
 from sdvlm.geometry.transform import resize
-from sdvlm.nano.config import NanoConfig
+from sdvlm.nano.config import PLANES, NanoConfig
 from sdvlm.scenes.furniture import CATEGORIES
 from sdvlm.scenes.look import sample_look
 from sdvlm.scenes.palette import COLORS
@@ -99,6 +99,7 @@ class NanoFrame:
     Args:
         picture: (S, S, 3) uint8, stretched to the model's square.
         depth: (N, C) float32 packed depth grid.
+        planes: (P, S, S) float16 planes of the depth map on the same square (``config.PLANES``).
         coverage: (M, N) uint8, 255 times the share of each patch that each seen object covers.
         categories: (M,) category names.
         colors: (M,) long, index into ``COLOR_NAMES``, -1 where the colour has no plain name.
@@ -109,6 +110,7 @@ class NanoFrame:
 
     picture: NDArray[np.uint8]
     depth: NDArray[np.float32]
+    planes: NDArray[np.float16]
     coverage: NDArray[np.uint8]
     categories: tuple[str, ...]
     colors: NDArray[np.int64]
@@ -137,6 +139,7 @@ def nano_frame(
     return NanoFrame(
         picture=square.image(frame.image),
         depth=grid,
+        planes=PLANES.processed(square, frame.depth, frame.camera).astype(np.float16),
         coverage=_coverage(observation.instances, [one.id for one in seen], config.grid_side),
         categories=tuple(one.category for one in seen),
         colors=np.array([COLOR_NAMES.index(name) if name in COLOR_NAMES else -1 for name in colors], dtype=np.int64),
@@ -201,6 +204,7 @@ def write_shard(path: Path, frames: list[NanoFrame]) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "picture": np.stack([f.picture for f in frames]),
         "depth": np.stack([f.depth for f in frames]),
+        "planes": np.stack([f.planes for f in frames]),
         "coverage": np.concatenate([f.coverage for f in frames]),
         "colors": np.concatenate([f.colors for f in frames]),
         "boxes": np.concatenate([f.boxes for f in frames]).astype(np.float32),
@@ -221,6 +225,7 @@ def read_shard(path: Path) -> list[NanoFrame]:
             NanoFrame(
                 picture=arrays["picture"][index],
                 depth=arrays["depth"][index],
+                planes=arrays["planes"][index],
                 coverage=arrays["coverage"][start:stop],
                 categories=tuple(text["categories"]),
                 colors=arrays["colors"][start:stop],

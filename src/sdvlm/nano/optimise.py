@@ -87,9 +87,9 @@ def run_steps(
 def _keep(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], step: int, path: Path) -> None:
     tensors = {}
     for index, parameter in enumerate(parameters):
-        moments = optimizer.state[parameter]
+        moments = optimizer.state.get(parameter, {})  # none of what no loss reaches
         tensors[f"{index}.weight"] = parameter.detach().contiguous()
-        tensors |= {f"{index}.{key}": moments[key] for key in _MOMENTS}
+        tensors |= {f"{index}.{key}": moments[key] for key in _MOMENTS if moments}
     with atomic_file(path) as stream:
         stream.write(save(tensors, metadata={"step": str(step)}))
 
@@ -99,12 +99,13 @@ def _restore(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], p
     if not path.exists():
         return 0
     with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
+        step, names = int(file.metadata()["step"]), set(file.keys())
         for index, parameter in enumerate(parameters):
             with torch.no_grad():
                 parameter.copy_(file.get_tensor(f"{index}.weight"))
-            moments = {key: file.get_tensor(f"{index}.{key}").to(parameter.device) for key in _MOMENTS}
-            optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+            if f"{index}.{_MOMENTS[0]}" in names:
+                moments = {key: file.get_tensor(f"{index}.{key}").to(parameter.device) for key in _MOMENTS}
+                optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
     log.info("going on from step %d of %s", step, path.name)
     return step
 

@@ -30,8 +30,10 @@ class Recipe:
     """seed of weights and sampling"""
     vocab_size: int = 1024
     """entries of the tokenizer"""
-    tower_cycles: tuple[tuple[int, float], ...] = ((3_000, 1e-3), (2_200, 7e-4), (6_000, 7e-4))
-    """first stage (dense labels): steps and peak learning rate of each cycle; a cycle begins with fresh read-outs"""
+    tower_steps: int = 8_000
+    """optimiser steps of the first stage (dense labels)"""
+    tower_lr: float = 1e-3
+    """peak learning rate of the first stage"""
     tower_batch: int = 16
     """pictures a step in the first stage"""
     naming_steps: int = 2_500
@@ -73,11 +75,11 @@ class Recipe:
 
 
 def _without_depth(recipe: Recipe) -> Recipe:
-    return replace(recipe, depth_dropout=1.0)
+    return replace(recipe, config=replace(recipe.config, early=False), depth_dropout=1.0)
 
 
 def _min_max(recipe: Recipe) -> Recipe:
-    config = replace(recipe.config, fusion_name="dpe", coordinate="minmax")
+    config = replace(recipe.config, fusion_name="dpe", coordinate="minmax", early=False)
     return replace(recipe, config=config, scaled_depth=0.0)
 
 

@@ -13,7 +13,15 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sdvlm.nano.depth_changes import drop_depth, scale_depth, scale_lengths, scaled_targets, worsen_depth
+from sdvlm.nano.depth_changes import (
+    drop_depth,
+    scale_depth,
+    scale_lengths,
+    scale_planes,
+    scaled_targets,
+    worsen_depth,
+    worsen_planes,
+)
 from sdvlm.nano.encode import FrameEncoder
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.recipe import Recipe
@@ -33,11 +41,13 @@ class Drawn:
     Args:
         indices: the B frames.
         depth: (B, N, C) packed depth grids.
+        planes: (B, P, S, S) planes of the depth maps, zero where there is none.
         batches: questions, the same number of every picture in each.
     """
 
     indices: list[int]
     depth: Tensor
+    planes: Tensor
     batches: list[QuestionRows]
 
     def to(self, device: torch.device) -> Drawn:
@@ -46,7 +56,7 @@ class Drawn:
             replace(rows, **{one.name: getattr(rows, one.name).to(device) for one in fields(rows)})
             for rows in self.batches
         ]
-        return replace(self, depth=self.depth.to(device), batches=batches)
+        return replace(self, depth=self.depth.to(device), planes=self.planes.to(device), batches=batches)
 
 
 class Sampler:
@@ -68,25 +78,27 @@ class Sampler:
         recipe, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.stream, step])
         chosen = [self.usable[i] for i in rng.integers(len(self.usable), size=recipe.pictures)]
         shown = [self._picture(index, rng) for index in chosen]
-        depth = torch.stack([packed for packed, _, _ in shown])
-        questions = [[(question, targets) for question in drawn] for _, drawn, targets in shown]
-        return Drawn(chosen, depth, self._like_lengths(questions))
+        depth = torch.stack([packed for packed, _, _, _ in shown])
+        planes = torch.stack([one for _, one, _, _ in shown])
+        questions = [[(question, targets) for question in drawn] for _, _, drawn, targets in shown]
+        return Drawn(chosen, depth, planes, self._like_lengths(questions))
 
-    def _picture(self, index: int, rng: np.random.Generator) -> tuple[Tensor, list[EncodedQuestion], Targets]:
+    def _picture(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[EncodedQuestion], Targets]:
+        """Packed grid and planes as they are shown this time, questions, and what their names mean."""
         recipe, frame = self.recipe, self.frames[index]
         encoder = FrameEncoder(frame, self.tokenizer)
-        packed, factor = torch.from_numpy(frame.depth), 1.0
+        packed, planes, factor = torch.from_numpy(frame.depth), torch.from_numpy(frame.planes).float(), 1.0
         if rng.random() < recipe.depth_dropout:
-            packed = drop_depth(packed)
+            packed, planes = drop_depth(packed), torch.zeros_like(planes)
         else:
             if rng.random() < recipe.scaled_depth:
                 factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
-                packed = scale_depth(packed, factor)
+                packed, planes = scale_depth(packed, factor), scale_planes(planes, factor)
             if rng.random() < recipe.noisy_depth:
-                packed = worsen_depth(packed, rng)
+                packed, planes = worsen_depth(packed, rng), worsen_planes(planes, rng)
         asked = self._questions(frame, factor, rng)
         encoded = sorted((encoder.encode(question) for question in asked), key=lambda question: len(question.ids))
-        return packed, encoded, scaled_targets(encoder.targets, factor)
+        return packed, planes, encoded, scaled_targets(encoder.targets, factor)
 
     def _questions(self, frame: NanoFrame, factor: float, rng: np.random.Generator) -> list[dict[str, Any]]:
         """As many as the recipe asks, different ones as far as there are, with their lengths multiplied."""

@@ -45,7 +45,7 @@ def start_tokens(vlm: Any, fusion: nn.Module, features: Tensor, depth: Tensor) -
     last.bias *= gain
     tokens = vlm.model.multi_modal_projector(features).flatten(0, 1)
 
-    of_fusion: Any = fusion
+    of_fusion: Any = getattr(fusion, "behind", fusion)
     if not list(fusion.parameters()):
         return
     code = of_fusion.mlp.last

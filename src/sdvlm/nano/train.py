@@ -20,7 +20,7 @@ from sdvlm.nano.export import export_checkpoint
 from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
 from sdvlm.nano.recipe import ARMS, Recipe
 from sdvlm.nano.tokenizer import train_tokenizer
-from sdvlm.nano.train_language import train_language, train_names
+from sdvlm.nano.train_language import Look, train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
 from sdvlm.types import SdvlmError
 
@@ -87,18 +87,24 @@ def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1)
     if not arms:
         return []
     cut = round(recipe.tower_share * len(paths))
-    tower = out / "tower.safetensors"
-    if not tower.exists():
+    towers = {early: out / f"tower{'-with-depth' if early else ''}.safetensors" for early in (False, True)}
+    recipes = {name: ARMS[name](recipe) for name in arms}
+    missing = {arm.config.early: arm for arm in recipes.values() if not towers[arm.config.early].exists()}
+    if missing:
         frames = _read(paths[:cut])
-        train_tower(recipe, tower, frames, make_tokenizer(recipe, out / "tokenizer.json", frames[:1000]))
+        tokenizer = make_tokenizer(recipe, out / "tokenizer.json", frames[:1000])
+        for early, arm in missing.items():
+            train_tower(arm, towers[early], frames, tokenizer)
     tokenizer, frames = Tokenizer.from_file(str(out / "tokenizer.json")), _read(paths[cut:])
-    features = tower_features(recipe, out / "features.safetensors", tower, frames, tokenizer)
-    for name in arms:
-        arm, folder = ARMS[name](recipe), out / name
+    for name, arm in recipes.items():
+        folder, tower = out / name, towers[arm.config.early]
+        look: Look = frames
+        if not arm.config.early:
+            look = tower_features(arm, out / "features.safetensors", tower, frames, tokenizer)
         folder.mkdir(exist_ok=True)
         names, weights = folder / "names.safetensors", folder / "weights.safetensors"
-        train_names(arm, names, tower, frames, features, tokenizer)
-        train_language(arm, weights, names, frames, features, tokenizer)
+        train_names(arm, names, tower, frames, look, tokenizer)
+        train_language(arm, weights, names, frames, look, tokenizer)
         if not (folder / "checkpoint").exists():
             export_checkpoint(weights, out / "tokenizer.json", folder / "checkpoint", arm.config)
     return [out / name / "checkpoint" for name in arms]

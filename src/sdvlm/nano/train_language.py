@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from sdvlm.fusion.build import build_fusion
+from sdvlm.fusion.early import EarlyDepth
 from sdvlm.nano.config import build_vlm
 from sdvlm.nano.encode import FAMILIES
 from sdvlm.nano.facts import BetweenHead, FactsHead
@@ -22,10 +23,17 @@ from sdvlm.nano.numbers import ValuesHead
 from sdvlm.nano.optimise import Losses, run_steps, save_whole
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
-from sdvlm.nano.sampler import Sampler
+from sdvlm.nano.sampler import Drawn, Sampler
+from sdvlm.nano.sight import Sight
 from sdvlm.nano.start import start_tokens
+from sdvlm.nano.train_tower import pictures_of
 
-__all__ = ["Learner", "train_language", "train_names"]
+__all__ = ["Learner", "Look", "train_language", "train_names"]
+
+Look = Tensor | list[NanoFrame]
+"""(F, N, Dv) kept features of the frames, or the frames, where features depend on how depth is shown"""
+STARTED = 128
+"""pictures that the start is set from"""
 
 
 class Learner:
@@ -34,7 +42,8 @@ class Learner:
     def __init__(self, recipe: Recipe, tokenizer: Tokenizer, seed: int) -> None:
         torch.manual_seed(seed)
         self.vlm: Any = build_vlm(recipe.config, tokenizer)
-        self.fusion = build_fusion(recipe.config.fusion, recipe.config.text_width)
+        self.fusion = build_fusion(recipe.config.fusion, recipe.config.text_width, self.vlm.model)
+        self.sight = Sight(self.vlm.model, self.fusion if isinstance(self.fusion, EarlyDepth) else None)
         self.facts = FactsHead(recipe.config.text_width)
         self.values = ValuesHead(recipe.config.text_width)
         self.between = BetweenHead(recipe.config.text_width)
@@ -47,10 +56,22 @@ class Learner:
         for module in self.parts().values():
             module.to(self.device)
 
+    @property
+    def behind(self) -> nn.Module:
+        """The fusion of the tokens, which these stages train; what enters the tower stays as it was trained."""
+        return self.fusion.behind if isinstance(self.fusion, EarlyDepth) else self.fusion
+
     def parts(self) -> dict[str, nn.Module]:
         """The modules by the prefix of their weights' names."""
         heads = {"facts.": self.facts, "values.": self.values, "between.": self.between}
         return {"vlm.": self.vlm, "fusion.": self.fusion, **heads}
+
+    def see(self, drawn: Drawn, look: Look) -> Tensor:
+        """(B, N, Dv) features of a step's pictures: kept ones, or where depth enters the tower those it makes now."""
+        if isinstance(look, Tensor):
+            return look[drawn.indices].float().to(self.device)
+        pixels = pictures_of([look[index] for index in drawn.indices]).to(self.device)
+        return self.sight.look(pixels, drawn.planes).float()
 
     def load(self, path: Path) -> None:
         """Take the weights that :meth:`save` wrote."""
@@ -86,21 +107,26 @@ class Learner:
 
 
 def train_names(
-    recipe: Recipe, path: Path, tower: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
+    recipe: Recipe, path: Path, tower: Path, frames: list[NanoFrame], look: Look, tokenizer: Tokenizer
 ) -> None:
     """Second stage: names find their things and read off where they are and how large."""
     if path.exists():
         return
     learner = Learner(recipe, tokenizer, recipe.seed + 1)
-    learner.vlm.model.vision_tower.load_state_dict(load_file(tower))
+    learner.sight.load(tower)
     sampler = Sampler(frames, tokenizer, recipe, 1)
-    shown = torch.stack([torch.from_numpy(frame.depth) for frame in frames[:512]])
-    start_tokens(learner.vlm, learner.fusion, features[:512].float().to(learner.device), shown.to(learner.device))
+    first = Drawn(
+        list(range(min(len(frames), STARTED))),
+        torch.stack([torch.from_numpy(frame.depth) for frame in frames[:STARTED]]),
+        torch.stack([torch.from_numpy(frame.planes).float() for frame in frames[:STARTED]]),
+        [],
+    ).to(learner.device)
+    start_tokens(learner.vlm, learner.fusion, learner.see(first, look), first.depth)
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         drawn = sampler.draw(step).to(learner.device)
         with torch.autocast(learner.device.type, torch.bfloat16):
-            seen = features[drawn.indices].float().to(learner.device)
+            seen = learner.see(drawn, look)
             grounding, named = naming_losses(
                 learner.vlm, learner.fusion, seen, drawn.depth, drawn.batches, learner.facts
             )
@@ -109,13 +135,13 @@ def train_names(
 
     model = learner.vlm.model.language_model
     modules = [learner.vlm.model.multi_modal_projector, model.embed_tokens, *model.layers[: GROUNDING_LAYER + 1]]
-    modules += [learner.fusion, learner.facts]
+    modules += [learner.behind, learner.facts]
     name = f"{path.parent.name} names"
     learner.train(name, path, recipe.naming_steps, recipe.naming_lr, modules, recipe, loss_of)
 
 
 def train_language(
-    recipe: Recipe, path: Path, start: Path, frames: list[NanoFrame], features: Tensor, tokenizer: Tokenizer
+    recipe: Recipe, path: Path, start: Path, frames: list[NanoFrame], look: Look, tokenizer: Tokenizer
 ) -> None:
     """Third stage: answers. Starts from the second stage's weights and writes all weights."""
     if path.exists():
@@ -127,7 +153,7 @@ def train_language(
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         drawn = sampler.draw(step).to(learner.device)
         with torch.autocast(learner.device.type, torch.bfloat16):
-            seen = features[drawn.indices].float().to(learner.device)
+            seen = learner.see(drawn, look)
             losses = image_token_losses(
                 learner.vlm,
                 learner.fusion,
@@ -151,5 +177,5 @@ def train_language(
         return losses.answer + weight * told + recipe.said_weight * losses.said, report
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
-    modules += [learner.fusion, learner.facts, learner.values, learner.between]
+    modules += [learner.behind, learner.facts, learner.values, learner.between]
     learner.train(path.parent.name, path, recipe.steps, recipe.lr, modules, recipe, loss_of)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdvlm.fusion.depth_grid import CHANNELS
-from sdvlm.nano.config import build_vlm
+from sdvlm.fusion.early import EarlyDepth
+from sdvlm.nano.config import PLANES, build_vlm
 from sdvlm.nano.dense import DenseHeads, DenseLabels, dense_labels
+from sdvlm.nano.depth_changes import scale_planes, worsen_planes
 from sdvlm.nano.frames import COLOR_NAMES, NanoFrame
 from sdvlm.nano.optimise import run_steps, save_whole
 from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.sight import Sight
 
-__all__ = ["normalise", "tower_features", "train_tower"]
+__all__ = ["normalise", "pictures_of", "tower_features", "train_tower"]
 
 log = logging.getLogger("sdvlm.nano.train")
 
 PIXEL_MEAN, PIXEL_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """CLIP's normalisation, as the processor applies it"""
+HELD = 64
+"""frames that the tower is measured on and does not learn from"""
 
 
 def normalise(pictures: Tensor) -> Tensor:
@@ -50,90 +56,85 @@ def stack_labels(labels: list[DenseLabels]) -> DenseLabels:
     return DenseLabels(*(torch.cat([getattr(one, name) for one in labels]) for name in names))
 
 
-def frame_labels(frame: NanoFrame, categories: dict[str, int]) -> DenseLabels:
-    """Dense labels of a training frame."""
+def frame_labels(frame: NanoFrame, categories: dict[str, int], factor: float = 1.0) -> DenseLabels:
+    """Dense labels of a training frame, its depth ``factor`` times as far."""
     return dense_labels(
         torch.from_numpy(frame.coverage.astype(np.float32) / 255),
         torch.tensor([categories[name] for name in frame.categories], dtype=torch.long),
         torch.from_numpy(frame.colors),
         torch.from_numpy(frame.boxes.astype(np.float32)),
-        torch.from_numpy(frame.depth[:, CHANNELS.index("z")]),
+        torch.from_numpy(frame.depth[:, CHANNELS.index("z")]) * factor,
         len(categories) + 1,
     )
 
 
+def sight_of(recipe: Recipe, tokenizer: Tokenizer, seed: int) -> Sight:
+    """A fresh tower on the recipe's device, with depth in front of it where the recipe says so."""
+    torch.manual_seed(seed)
+    model: Any = build_vlm(recipe.config, tokenizer).model
+    early = EarlyDepth(model, PLANES.count, nn.Identity()) if recipe.config.early else None
+    return Sight(model, early).to(recipe.device)
+
+
 def train_tower(recipe: Recipe, path: Path, frames: list[NanoFrame], tokenizer: Tokenizer) -> None:
-    """First stage: dense labels. Writes the vision tower's weights, those of each cycle beside them."""
-    last: Path | None = None
-    for cycle, (steps, lr) in enumerate(recipe.tower_cycles):
-        of_cycle = path.with_name(f"tower-{cycle}.safetensors")
-        if not of_cycle.exists():
-            _train_cycle(recipe, cycle, steps, lr, last, of_cycle, frames, tokenizer)
-        last = of_cycle
-    if last is not None and not path.exists():
-        save_whole(load_file(last), path)
-
-
-def _train_cycle(
-    recipe: Recipe,
-    cycle: int,
-    steps: int,
-    lr: float,
-    start: Path | None,
-    path: Path,
-    frames: list[NanoFrame],
-    tokenizer: Tokenizer,
-) -> None:
-    torch.manual_seed(recipe.seed + 10 * cycle)
-    tower = build_vlm(recipe.config, tokenizer).model.vision_tower
-    if start is not None:
-        tower.load_state_dict(load_file(start))
-    tower.set_attn_implementation("eager")  # with so few tokens twice as fast as SDPA's CPU kernel
+    """First stage: dense labels. Writes the vision tower's weights."""
+    if path.exists():
+        return
+    sight, device = sight_of(recipe, tokenizer, recipe.seed), torch.device(recipe.device)
     names = sorted({name for frame in frames for name in frame.categories})
     categories = {name: index + 1 for index, name in enumerate(names)}
-    heads = DenseHeads(recipe.config.vision_width, len(categories) + 1, len(COLOR_NAMES))
-    device = torch.device(recipe.device)
-    tower.to(device)
-    heads.to(device)
-    held, frames = frames[:64], frames[64:]
-
-    def batch(chosen: list[NanoFrame]) -> tuple[Tensor, DenseLabels]:
-        pixels = normalise(torch.from_numpy(np.stack([frame.picture for frame in chosen])))
-        return pixels, stack_labels([frame_labels(frame, categories) for frame in chosen]).to(device)
+    heads = DenseHeads(recipe.config.vision_width, len(categories) + 1, len(COLOR_NAMES)).to(device)
+    held, frames = frames[:HELD], frames[HELD:]
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
-        rng = np.random.default_rng([recipe.seed, cycle, step])
-        pixels, labels = batch([frames[i] for i in rng.integers(len(frames), size=recipe.tower_batch)])
-        shown = jitter(pixels, torch.Generator().manual_seed(int(rng.integers(2**40)))).to(device)
+        rng = np.random.default_rng([recipe.seed, step])
+        chosen = [frames[i] for i in rng.integers(len(frames), size=recipe.tower_batch)]
+        pixels = jitter(pictures_of(chosen), torch.Generator().manual_seed(int(rng.integers(2**40)))).to(device)
+        shown = [shown_depth(recipe, frame, rng) for frame in chosen]
+        labels = [frame_labels(frame, categories, factor) for frame, (_, factor) in zip(chosen, shown, strict=True)]
         with torch.autocast(device.type, torch.bfloat16):
-            features = tower(shown).last_hidden_state[:, 1:]
-        losses = heads.losses(features.float(), labels)
+            features = sight(pixels, torch.stack([planes for planes, _ in shown]).to(device))
+        losses = heads.losses(features.float(), stack_labels(labels).to(device))
         return torch.stack(list(losses.values())).sum(), {k: float(v.detach()) for k, v in losses.items()}
 
+    name = f"tower{' with depth' if recipe.config.early else ''}"
     state = path.with_suffix(".state.safetensors")
-    for step, _ in run_steps(f"tower {cycle}", steps, [tower, heads], lr, recipe, loss_of, state):
-        if step % 1000 == 0 or step == steps:
-            pixels, labels = batch(held)
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                features = tower(pixels.to(device)).last_hidden_state[:, 1:].float()
-            log.info("tower held-out %s", {k: round(v, 3) for k, v in heads.accuracy(features, labels).items()})
-    save_whole({k: v.contiguous() for k, v in tower.state_dict().items()}, path)
+    for step, _ in run_steps(name, recipe.tower_steps, [sight, heads], recipe.tower_lr, recipe, loss_of, state):
+        if step % 1000 == 0 or step == recipe.tower_steps:
+            planes = torch.stack([torch.from_numpy(frame.planes).float() for frame in held]).to(device)
+            features = sight.look(pictures_of(held).to(device), planes)
+            labels = stack_labels([frame_labels(frame, categories) for frame in held]).to(device)
+            found = heads.accuracy(features.float(), labels)
+            log.info("%s held-out %s", name, {key: round(value, 3) for key, value in found.items()})
+    sight.save(path)
+
+
+def shown_depth(recipe: Recipe, frame: NanoFrame, rng: np.random.Generator) -> tuple[Tensor, float]:
+    """(P, S, S) planes as the tower sees them this time, and the factor of the scene's depth."""
+    planes, factor = torch.from_numpy(frame.planes).float(), 1.0
+    if rng.random() < recipe.depth_dropout:
+        return torch.zeros_like(planes), factor
+    if rng.random() < recipe.scaled_depth:
+        factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
+        planes = scale_planes(planes, factor)
+    return worsen_planes(planes, rng) if rng.random() < recipe.noisy_depth else planes, factor
+
+
+def pictures_of(frames: list[NanoFrame]) -> Tensor:
+    """(B, 3, S, S) normalised pictures."""
+    return normalise(torch.from_numpy(np.stack([frame.picture for frame in frames])))
 
 
 def tower_features(
     recipe: Recipe, path: Path, tower_path: Path, frames: list[NanoFrame], tokenizer: Tokenizer
 ) -> Tensor:
-    """(F, N, Dv) bfloat16 patch features of every frame, made once and memory-mapped after."""
+    """(F, N, Dv) bfloat16 patch features of every frame without depth, made once and memory-mapped after."""
     if not path.exists():
-        tower = build_vlm(recipe.config, tokenizer).model.vision_tower
-        tower.load_state_dict(load_file(tower_path))
-        tower.set_attn_implementation("eager")
-        device = torch.device(recipe.device)
-        tower.to(device)
+        sight = sight_of(recipe, tokenizer, 0)
+        sight.load(tower_path)
         parts = []
         for start in range(0, len(frames), 64):
-            pixels = normalise(torch.from_numpy(np.stack([f.picture for f in frames[start : start + 64]])))
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-                parts.append(tower(pixels.to(device)).last_hidden_state[:, 1:].to("cpu", torch.bfloat16))
+            pixels = pictures_of(frames[start : start + 64]).to(recipe.device)
+            parts.append(sight.look(pixels).to("cpu", torch.bfloat16))
         save_whole({"features": torch.cat(parts)}, path)
     return load_file(path)["features"]
