@@ -15,7 +15,15 @@ from sdvlm.nano.config import NanoConfig, build_processor, build_vlm
 from sdvlm.nano.tokenizer import train_tokenizer
 
 TINY = NanoConfig(
-    image_size=32, patch_size=8, vision_width=16, vision_layers=1, text_width=16, text_layers=1, text_mlp=32, heads=2
+    early=False,
+    image_size=32,
+    patch_size=8,
+    vision_width=16,
+    vision_layers=1,
+    text_width=16,
+    text_layers=1,
+    text_mlp=32,
+    heads=2,
 )
 
 

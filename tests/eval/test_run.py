@@ -25,7 +25,15 @@ from sdvlm.nano.tokenizer import train_tokenizer
 from sdvlm.types import DepthKind, DepthMap, RgbdFrame, SdvlmError
 
 TINY = NanoConfig(
-    image_size=32, patch_size=8, vision_width=16, vision_layers=1, text_width=16, text_layers=1, text_mlp=32, heads=2
+    early=False,
+    image_size=32,
+    patch_size=8,
+    vision_width=16,
+    vision_layers=1,
+    text_width=16,
+    text_layers=1,
+    text_mlp=32,
+    heads=2,
 )
 QUESTIONS = ["How far is the chair?", "How many lamps are there?", "Is the bed to the left of the chair?"]
 TYPES = [QuestionType.ABSOLUTE_DISTANCE, QuestionType.COUNT, QuestionType.RELATIVE_POSITION]
