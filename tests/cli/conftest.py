@@ -7,24 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tiny_nano import TINY
 
 from sdvlm.cli import main as cli
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
-from sdvlm.nano.config import NanoConfig, build_processor, build_vlm
+from sdvlm.nano.config import build_processor, build_vlm
 from sdvlm.nano.tokenizer import train_tokenizer
-
-TINY = NanoConfig(
-    early=False,
-    image_size=32,
-    patch_size=8,
-    vision_width=16,
-    vision_layers=1,
-    text_width=16,
-    text_layers=1,
-    text_mlp=32,
-    heads=2,
-)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tiny_nano import TINY
 
 from sdvlm.data.msmu import MsmuRow
 from sdvlm.data.schema import QuestionType
@@ -20,21 +21,10 @@ from sdvlm.eval.run_source import MsmuSource
 from sdvlm.models.prefix import answer_questions
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
-from sdvlm.nano.config import NanoConfig, build_processor, build_vlm
+from sdvlm.nano.config import build_processor, build_vlm
 from sdvlm.nano.tokenizer import train_tokenizer
 from sdvlm.types import DepthKind, DepthMap, RgbdFrame, SdvlmError
 
-TINY = NanoConfig(
-    early=False,
-    image_size=32,
-    patch_size=8,
-    vision_width=16,
-    vision_layers=1,
-    text_width=16,
-    text_layers=1,
-    text_mlp=32,
-    heads=2,
-)
 QUESTIONS = ["How far is the chair?", "How many lamps are there?", "Is the bed to the left of the chair?"]
 TYPES = [QuestionType.ABSOLUTE_DISTANCE, QuestionType.COUNT, QuestionType.RELATIVE_POSITION]
 REFERENCES = ["1.25 m", "2.", "Yes, it is."]

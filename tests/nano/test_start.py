@@ -1,11 +1,22 @@
+"""Where training starts: sizes of fresh tokens, and what is taken from a trained checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 import torch
 from tokenizers import Tokenizer
 
 from sdvlm.fusion.build import build_fusion
 from sdvlm.fusion.depth_grid import DepthGrid
-from sdvlm.nano.config import NanoConfig
+from sdvlm.models.wrapper import DepthVLM
+from sdvlm.nano.config import NanoConfig, build_vlm
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.start import TOKEN_RMS, start_tokens
+from sdvlm.nano.recipe import ARMS, Recipe, continued
+from sdvlm.nano.start import TOKEN_RMS, Start, start_tokens
+from sdvlm.nano.train_language import Learner
+from sdvlm.nano.train_tower import pictures_of
+from sdvlm.types import SdvlmError
 
 
 def rms(values: torch.Tensor) -> float:
@@ -31,3 +42,47 @@ def test_depth_starts_as_large_as_the_picture_whatever_the_size_of_the_features(
     assert abs(rms(tokens) / TOKEN_RMS - 1) < 0.05
     assert abs(rms(update) / TOKEN_RMS - 1) < 0.05
     assert rms(moved) > 0.5 * TOKEN_RMS  # the small channels are heard
+
+
+@pytest.fixture
+def trained(config: NanoConfig, tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A checkpoint without depth in its tower, as ``nano.export`` writes it."""
+    torch.manual_seed(3)
+    model = DepthVLM.from_vlm(build_vlm(config, tokenizer), config.fusion)
+    for parameter in model.fusion.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(tmp_path / "trained")
+    (tmp_path / "trained" / "nano.json").write_text("{}")
+    return tmp_path / "trained"
+
+
+def test_training_goes_on_from_the_weights_of_a_checkpoint(
+    trained: Path, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame]
+) -> None:
+    recipe = continued(replace(Recipe(), config=replace(config, early=True)), str(trained))
+    start, learner = Start.read(str(trained)), Learner(recipe, tokenizer, 1)
+    start.give_language(learner.vlm, learner.behind)
+    start.give_tower(learner.sight)
+    model = DepthVLM.from_pretrained(trained)
+    for name, value in model.vlm.state_dict().items():
+        assert torch.equal(learner.vlm.state_dict()[name], value), name
+    for name, value in model.fusion.state_dict().items():
+        assert torch.equal(learner.behind.state_dict()[name], value), name
+    planes = torch.stack([torch.from_numpy(frame.planes).float() for frame in frames])
+    with torch.no_grad():  # depth enters the tower as nothing at first
+        seen = learner.sight(pictures_of(frames), planes)
+        plain = model.vlm.model.vision_tower(pictures_of(frames)).last_hidden_state[:, 1:]
+    torch.testing.assert_close(seen, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_fusion_of_another_kind_starts_afresh(trained: Path, config: NanoConfig, tokenizer: Tokenizer) -> None:
+    recipe = ARMS["min-max"](continued(replace(Recipe(), config=config), str(trained)))
+    learner = Learner(recipe, tokenizer, 1)
+    before = {name: value.clone() for name, value in learner.behind.state_dict().items()}
+    Start.read(str(trained)).give_language(learner.vlm, learner.behind)
+    assert all(torch.equal(value, before[name]) for name, value in learner.behind.state_dict().items())
+
+
+def test_a_folder_that_is_no_nano_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SdvlmError, match="holds no nano checkpoint"):
+        Start.read(str(tmp_path))

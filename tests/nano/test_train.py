@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
 from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.frames import ShardConfig
-from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.recipe import Recipe, continued
 from sdvlm.nano.train import train_nano
 from sdvlm.types import SdvlmError
 
@@ -37,3 +38,15 @@ def test_the_recipe_runs_through_and_what_is_there_is_not_made_again(tmp_path: P
     assert {path.name for path in again if again[path] != made.get(path)} <= {"weights.safetensors"}
     with pytest.raises(SdvlmError, match="holds a run with steps 2, and 3 was asked for"):
         train_nano(replace(toy_recipe, steps=3), tmp_path, arms)
+
+
+def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path, toy_recipe: Recipe) -> None:
+    first = train_nano(toy_recipe, tmp_path / "first", ("with-depth",))[0]
+    recipe = continued(toy_recipe, str(first))
+    second = train_nano(recipe, tmp_path / "second", ("with-depth",))[0]
+    assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+    before, after = (dict(DepthVLM.from_pretrained(one).named_parameters()) for one in (first, second))
+    moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    assert moved
+    for name in moved:  # two steps at a small rate, not fresh weights
+        assert torch.nn.functional.cosine_similarity(before[name].flatten(), after[name].flatten(), dim=0) > 0.9, name

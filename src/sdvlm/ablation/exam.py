@@ -23,7 +23,7 @@ from sdvlm.eval.scoring import is_right
 from sdvlm.models.prefix import answer_questions
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
-from sdvlm.nano.evaluate import read_answer
+from sdvlm.nano.sitting import read_answer
 from sdvlm.types import RgbdFrame
 
 __all__ = ["ARMS", "METRIC_FAMILIES", "Sitting", "asked_questions", "exam_factors", "make_exam", "sit"]

@@ -23,6 +23,7 @@ BENCHES: dict[str, tuple[str, str]] = {
         "sdvlm.bench.families:bench_families",
         "what depth costs each family beside the bare model; the probe",
     ),
+    "nano": ("sdvlm.bench.nano:bench_nano", "the embedded model in a fresh process: loading, answers, memory"),
     "official": ("sdvlm.bench.official:bench_official", "what the released SD-VLM code does otherwise, as numbers"),
     "pretrain": ("sdvlm.bench.pretrain:bench_pretrain", "pre-training on depth: retrieval, metres, RGB cached or not"),
     "pairs": ("sdvlm.bench.pairs:bench_pairs", "pictures into RGB-D pairs: beside a plain loop, memory, reading back"),

@@ -15,11 +15,11 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="answer, build, controls, dpe, families, official, pairs, pretrain, render, startup, train."
+            help="answer, build, controls, dpe, families, nano, official, pairs, pretrain, render, startup, train."
         ),
     ],
     questions: Annotated[
-        int | None, typer.Option(min=1, help="answer, train: questions of the one picture (16; 16 and 28).")
+        int | None, typer.Option(min=1, help="answer, nano, train: questions of the one picture (16; 28; 16 and 28).")
     ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed turns.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="controls: seeds of the toy task (2).")] = None,

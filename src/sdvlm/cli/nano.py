@@ -25,9 +25,18 @@ def train(
             "--arm", metavar="ARM", help="with-depth, without-depth, min-max; repeat. Default: all.", show_default=False
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Nano checkpoint to go on from: 'nano' or a folder. Default: fresh weights.", show_default=False
+        ),
+    ] = None,
     shards: Annotated[int | None, typer.Option(min=2, help="Shards of 192 pictures.", show_default=False)] = None,
+    tower_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the first stage.", show_default=False)
+    ] = None,
     naming_steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the second stage.", show_default=False)
+        int | None, typer.Option(min=0, help="Steps of the second stage.", show_default=False)
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the third stage.", show_default=False)] = None,
     only_data: Annotated[bool, typer.Option("--only-data", help="Draw the rooms and stop.")] = False,
@@ -39,16 +48,20 @@ def train(
     """Make the nano model: rooms, tower, names, answers. Run again to go on where it stopped."""
     from dataclasses import replace
 
-    from sdvlm.nano.recipe import ARMS, Recipe
+    from sdvlm.nano import NANO_FOLDER
+    from sdvlm.nano.recipe import ARMS, Recipe, continued
     from sdvlm.nano.train import train_nano
     from sdvlm.types import SdvlmError
 
     chosen = tuple(arms or ARMS)
     if unknown := [arm for arm in chosen if arm not in ARMS]:
         raise SdvlmError(f"--arm is one of {', '.join(ARMS)}; got '{unknown[0]}'")
-    given = {"shards": shards, "naming_steps": naming_steps, "steps": steps}
+    given = {"shards": shards, "tower_steps": tower_steps, "naming_steps": naming_steps, "steps": steps}
     stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    recipe = replace(Recipe(), **stated, device=device, compiled=compiled)
+    recipe = Recipe()
+    if start is not None:
+        recipe = continued(recipe, str(NANO_FOLDER) if start == "nano" else start)
+    recipe = replace(recipe, **stated, device=device, compiled=compiled)
     logging.getLogger("sdvlm").setLevel(logging.INFO)
     made = train_nano(recipe, out, () if only_data else chosen, workers)
     if as_json:
@@ -66,11 +79,12 @@ def score(
         typer.Option(help="Built data of real pictures (sdvlm build) to ask about, too.", show_default=False),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many pictures.", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that ask.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Ask every trained arm MSMU-Rooms: as it is, scaled, reworded, in other units, with poorer depth."""
     from sdvlm.nano.evaluate import evaluate, score_table
 
     logging.getLogger("sdvlm").setLevel(logging.INFO)
-    scores = evaluate(out, photographs, limit)
+    scores = evaluate(out, photographs, limit, workers)
     typer.echo(json.dumps(scores) if as_json else score_table(scores))

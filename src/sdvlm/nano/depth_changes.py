@@ -7,7 +7,7 @@ ways, only depth can tell them apart, so a model cannot do well by what things u
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from sdvlm.fusion.coordinate import Z_MAX_M, Z_MIN_M
 from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.nano.config import PLANES
 from sdvlm.nano.facts import scale_facts
+from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.rows import Targets
 
 __all__ = [
+    "Showing",
     "drop_depth",
     "scale_depth",
     "scale_lengths",
@@ -40,6 +42,31 @@ _BLOCKS = 12
 """holes of planes are squares of which as many lie side by side"""
 _NEAREST = 0.1
 """metres; noise brings nothing nearer"""
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How a picture's depth is shown in a step.
+
+    Args:
+        known: whether it is shown at all.
+        factor: of all its lengths.
+        noisy: whether as a poorer sensor would give it.
+    """
+
+    known: bool
+    factor: float
+    noisy: bool
+
+    @classmethod
+    def draw(cls, recipe: Recipe, rng: np.random.Generator) -> Showing:
+        """As often each way as the recipe says."""
+        if rng.random() < recipe.depth_dropout:
+            return cls(False, 1.0, False)
+        factor = 1.0
+        if rng.random() < recipe.scaled_depth:
+            factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
+        return cls(True, factor, rng.random() < recipe.noisy_depth)
 
 
 def drop_depth(packed: Tensor) -> Tensor:

@@ -1,25 +1,26 @@
 """Score trained nano models: MSMU-Rooms as it is, scaled, reworded, in other units, with poorer depth; and photographs.
 
-Every row is the strict score of some model asked some exam. A row of a model that was not trained yet is left out.
+Every row is the strict score of some model asked some exam. A row of a model that was not trained yet is left out. A
+finished row is kept under ``OUT/sittings``: a run that was stopped goes on, over several processes if wanted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import time
-from collections.abc import Iterable
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sdvlm.data.schema import QuestionSample, QuestionType, TypedAnswer
+from sdvlm.data.schema import QuestionType
 from sdvlm.depth.atomic import atomic_file
-from sdvlm.eval.answers import parse_answer
 from sdvlm.eval.constant import ConstantAnswers
-from sdvlm.eval.paired import Asked, paired_difference
-from sdvlm.eval.scoring import Outcome, Scoreboard, tally
-from sdvlm.models.prefix import answer_questions
+from sdvlm.eval.paired import paired_difference
 from sdvlm.nano.exam import (
     HELD_OUT_SEED,
     Change,
@@ -34,13 +35,10 @@ from sdvlm.nano.exam import (
     scaled,
     shuffled_depth,
 )
+from sdvlm.nano.sitting import Sitting, sit, sit_constant
 from sdvlm.types import RgbdFrame, SdvlmError
 
-if TYPE_CHECKING:
-    from sdvlm.models.processor import DepthProcessor
-    from sdvlm.models.wrapper import DepthVLM
-
-__all__ = ["METRIC", "Sitting", "evaluate", "fitted_constant", "read_answer", "score_table", "sit"]
+__all__ = ["METRIC", "evaluate", "fitted_constant", "score_table"]
 
 log = logging.getLogger("sdvlm.nano.evaluate")
 
@@ -50,45 +48,59 @@ NOISE_M = (0.1, 0.3, 0.5, 0.7)
 """standard deviations of the noise of single pixels in the curve, metres"""
 HOLES = 0.2
 """share of the picture without depth in the row of holes"""
+ROOMS, SCALED, PHOTOGRAPHS = "rooms", "scaled rooms", "photographs"
+METRES, UNITS = "lengths in metres", "lengths in other units"
+_ROW = {"with-depth": "with depth", "without-depth": "trained without depth", "min-max": "min-max depth code"}
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """One exam, answered.
+class _Row:
+    """An arm that sits an exam in some way: a row of the table."""
+
+    arm: str
+    exam: str
+    name: str
+
+
+def evaluate(out: Path, photographs: Path | None = None, limit: int | None = None, workers: int = 1) -> dict[str, Any]:
+    """Ask the models of a training folder (``nano.train``) everything and write ``scores.json`` there.
 
     Args:
-        board: the strict scores.
-        asked: picture, family, right or wrong of every question.
-        answers: as said.
+        out: with a checkpoint in a folder of each arm.
+        photographs: built data of real pictures (``sdvlm build``), asked besides.
+        limit: ask only about so many pictures of MSMU-Rooms.
+        workers: processes that ask.
+
+    Returns:
+        ``rows``: exam -> row -> scores; ``leads``: of "with depth" over the other rows, paired; ``units``.
+
+    Raises:
+        SdvlmError: no arm is trained.
     """
-
-    board: Scoreboard
-    asked: list[Asked]
-    answers: list[str]
-
-
-def sit(model: DepthVLM, processor: DepthProcessor, exam: Exam, change: Change | None = None) -> Sitting:
-    """Ask everything, through the processor and the model as anybody would; ``change`` says how pictures are shown."""
-    outcomes: list[Outcome] = []
-    asked: list[Asked] = []
-    said: list[str] = []
-    for index, (frame, questions) in enumerate(exam):
-        shown = frame if change is None else change(index, frame)
-        texts = [question.question for question in questions]
-        answers = answer_questions(model, processor, shown, texts, max_new_tokens=40)
-        for question, answer in zip(questions, answers, strict=True):
-            outcome = Outcome.of(question.type, read_answer(answer.text, question), question.answer_typed)
-            outcomes.append(outcome)
-            asked.append((index, question.type.value, outcome.right))
-            said.append(answer.text)
-    return Sitting(tally(outcomes), asked, said)
-
-
-def read_answer(text: str, question: QuestionSample) -> TypedAnswer | None:
-    """What a reply to the question says; None where it cannot be read."""
-    options = question.names if question.type is QuestionType.SCALE_COMPARE else ()
-    kind = question.answer_typed.kind
-    return parse_answer(text, question.type, question=question.question, options=options, kind=kind)
+    arms = [name for name in _ROW if (out / name / "checkpoint").exists()]
+    if not arms:
+        raise SdvlmError(f"{out} holds no trained arm ({', '.join(_ROW)}); run 'sdvlm nano train {out}' first")
+    rooms, rows = _exam(ROOMS, None, limit), list(_rows(arms, photographs is not None))
+    constant = fitted_constant()
+    sat: dict[str, dict[str, Sitting]] = {}
+    ask = partial(_sit_or_read, out, photographs, limit, workers > 1)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for row, kept in zip(rows, (pool.map if workers > 1 else map)(ask, rows), strict=True):
+            sat.setdefault(row.exam, {})[row.name] = sitting = Sitting.from_dict(kept)
+            log.info("%s, %s: %.3f", row.exam, row.name, sitting.board.macro)
+    for exam in [ROOMS, *[PHOTOGRAPHS] * (photographs is not None)]:
+        sat[exam]["constant"] = sit_constant(constant, _exam(exam, photographs, limit))
+    units = _units(sat.pop(METRES)["with depth"], sat.pop(UNITS)["with depth"], limit) if METRES in sat else {}
+    result = {
+        "rows": {exam: {row: one.board.to_dict() for row, one in of.items()} for exam, of in sat.items()},
+        "leads": {exam: _leads(of) for exam, of in sat.items()},
+        **units,
+        "questions": sum(len(asked) for _, asked in rooms),
+        "pictures": len(rooms),
+    }
+    with atomic_file(out / "scores.json") as stream:
+        stream.write((json.dumps(result, indent=1) + "\n").encode())
+    return result
 
 
 def fitted_constant(pictures: int = 1500) -> ConstantAnswers:
@@ -99,115 +111,93 @@ def fitted_constant(pictures: int = 1500) -> ConstantAnswers:
     )
 
 
-def evaluate(out: Path, photographs: Path | None = None, limit: int | None = None) -> dict[str, Any]:
-    """Ask the models of a training folder (``nano.train``) everything and write ``scores.json`` there.
-
-    Args:
-        out: with a checkpoint in a folder of each arm.
-        photographs: built data of real pictures (``sdvlm build``), asked besides.
-        limit: ask only about so many pictures of MSMU-Rooms.
-
-    Returns:
-        ``rows``: exam -> row -> scores; ``leads``: of "with depth" over the other rows, paired; ``units``.
-
-    Raises:
-        SdvlmError: no arm is trained.
-    """
-    arms = {name: out / name / "checkpoint" for name in _ROW}
-    if not any(place.exists() for place in arms.values()):
-        raise SdvlmError(f"{out} holds no trained arm ({', '.join(_ROW)}); run 'sdvlm nano train {out}' first")
-    rooms, constant, found = rooms_exam()[:limit], fitted_constant(), _Found()
-    for name, place in arms.items():
-        if place.exists():
-            _sit_all(found, name, place, rooms, photographs)
-    found.add("rooms", "constant", _constant(constant, rooms))
-    if photographs is not None:
-        found.add("photographs", "constant", _constant(constant, rooms_exam(photographs)))
-    result = found.to_dict() | {"questions": sum(len(asked) for _, asked in rooms), "pictures": len(rooms)}
-    with atomic_file(out / "scores.json") as stream:
-        stream.write((json.dumps(result, indent=1) + "\n").encode())
-    return result
+def _rows(arms: list[str], photographs: bool) -> Iterator[_Row]:
+    """What is asked, those of most interest first."""
+    exams = [ROOMS, SCALED, *[PHOTOGRAPHS] * photographs]
+    for exam in exams:
+        for arm in arms:
+            yield _Row(arm, exam, _ROW[arm])
+        if "with-depth" in arms:
+            yield _Row("with-depth", exam, "depth withheld")
+    if "with-depth" in arms:
+        for way in range(5):
+            yield _Row("with-depth", ROOMS, f"wording {way + 1}")
+        yield _Row("with-depth", METRES, "with depth")
+        yield _Row("with-depth", UNITS, "with depth")
+        poorer = [f"{HOLES:.0%} holes", *[f"noise {noise} m" for noise in NOISE_M]]
+        for name in ("another picture's depth", "shuffled depth", *poorer):
+            yield _Row("with-depth", ROOMS, name)
 
 
-class _Found:
-    """Sittings by exam and row."""
-
-    def __init__(self) -> None:
-        self.sittings: dict[str, dict[str, Sitting]] = {}
-        self.more: dict[str, Any] = {}
-
-    def add(self, exam: str, row: str, sitting: Sitting) -> None:
-        self.sittings.setdefault(exam, {})[row] = sitting
-        log.info("%s, %s: %.3f", exam, row, sitting.board.macro)
-
-    def to_dict(self) -> dict[str, Any]:
-        rows = {
-            exam: {row: sitting.board.to_dict() for row, sitting in of_exam.items()}
-            for exam, of_exam in self.sittings.items()
-        }
-        leads: dict[str, dict[str, Any]] = {}
-        for exam, of_exam in self.sittings.items():
-            for row in set(of_exam) - {"with depth"} if "with depth" in of_exam else ():
-                if [one[:2] for one in of_exam[row].asked] == [one[:2] for one in of_exam["with depth"].asked]:
-                    lead = paired_difference(of_exam["with depth"].asked, of_exam[row].asked)
-                    leads.setdefault(exam, {})[row] = lead.to_dict()
-        return {"rows": rows, "leads": leads, **self.more}
+@cache
+def _exam(name: str, photographs: Path | None, limit: int | None) -> Exam:
+    if name == PHOTOGRAPHS:
+        return rooms_exam(photographs)
+    rooms = rooms_exam()[:limit]
+    if name == ROOMS:
+        return rooms
+    if name == SCALED:
+        return scaled(rooms)
+    if name.startswith("wording"):
+        return reworded(rooms)[int(name.split()[1]) - 1]
+    return in_units(metric_only(rooms)) if name == UNITS else metric_only(rooms)
 
 
-_ROW = {"with-depth": "with depth", "without-depth": "trained without depth", "min-max": "min-max depth code"}
+def _change(row: _Row, exam: Exam) -> Change | None:
+    """How the row's pictures are shown."""
+    if row.arm == "without-depth" or row.name == "depth withheld":
+        return _withheld
+    fixed = {"another picture's depth": other_depth(exam), "shuffled depth": shuffled_depth}
+    fixed[f"{HOLES:.0%} holes"] = poorer_depth(0.0, HOLES)
+    return (fixed | {f"noise {noise} m": poorer_depth(noise, 0.0) for noise in NOISE_M}).get(row.name)
 
 
-def _sit_all(found: _Found, name: str, place: Path, rooms: Exam, photographs: Path | None) -> None:
+@cache
+def _model(place: Path) -> tuple[Any, Any]:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
 
-    model, processor = DepthVLM.from_pretrained(place).float(), DepthProcessor.from_pretrained(place)
-    start, row = time.monotonic(), _ROW[name]
-    blind = _withheld if name == "without-depth" else None
-    found.add("rooms", row, sit(model, processor, rooms, blind))
-    found.add("scaled rooms", row, sit(model, processor, scaled(rooms), blind))
-    if photographs is not None:
-        found.add("photographs", row, sit(model, processor, rooms_exam(photographs), blind))
-    if name == "with-depth":
-        changes = {
-            "depth withheld": _withheld,
-            "another picture's depth": other_depth(rooms),
-            "shuffled depth": shuffled_depth,
-            f"{HOLES:.0%} holes": poorer_depth(0.0, HOLES),
-            **{f"noise {noise} m": poorer_depth(noise, 0.0) for noise in NOISE_M},
-        }
-        for row_of, change in changes.items():
-            found.add("rooms", row_of, sit(model, processor, rooms, change))
-        found.add("scaled rooms", "depth withheld", sit(model, processor, scaled(rooms), _withheld))
-        if photographs is not None:
-            found.add("photographs", "depth withheld", sit(model, processor, rooms_exam(photographs), _withheld))
-        for way, exam in enumerate(reworded(rooms)):
-            found.add("rooms", f"wording {way + 1}", sit(model, processor, exam))
-        found.more["units"] = _units(model, processor, rooms)
-    log.info("%s: %.0f s", name, time.monotonic() - start)
+    return DepthVLM.from_pretrained(place).float(), DepthProcessor.from_pretrained(place)
 
 
-def _units(model: DepthVLM, processor: DepthProcessor, rooms: Exam) -> dict[str, float]:
+def _sit_or_read(out: Path, photographs: Path | None, limit: int | None, one_thread: bool, row: _Row) -> dict[str, Any]:
+    """The row's sitting as plain values, kept under ``out/sittings`` by what it depends on."""
+    place = out / row.arm / "checkpoint"
+    weights = hashlib.blake2b((place / "model.safetensors").read_bytes(), digest_size=6).hexdigest()
+    words = [row.arm, row.exam, row.name, *([str(limit)] if limit else []), weights]
+    path = out / "sittings" / f"{'-'.join(words).replace(' ', '_')}.json"
+    if not path.exists():
+        import torch
+
+        if one_thread:
+            torch.set_num_threads(1)
+        exam = _exam(row.name if row.name.startswith("wording") else row.exam, photographs, limit)
+        sitting = sit(*_model(place), exam, _change(row, exam))
+        path.parent.mkdir(exist_ok=True)
+        with atomic_file(path) as stream:
+            stream.write(json.dumps(sitting.to_dict()).encode())
+    return dict(json.loads(path.read_text()))
+
+
+def _leads(rows: dict[str, Sitting]) -> dict[str, Any]:
+    """Of "with depth" over the other rows that were asked the same."""
+    ours = rows["with depth"].asked if "with depth" in rows else []
+    theirs = {name: one.asked for name, one in rows.items() if name != "with depth"}
+    same = {name: asked for name, asked in theirs.items() if [q[:2] for q in asked] == [q[:2] for q in ours]}
+    return {name: paired_difference(ours, asked).to_dict() for name, asked in same.items()}
+
+
+def _units(in_metres: Sitting, in_units_: Sitting, limit: int | None) -> dict[str, Any]:
     """Lengths asked for in other units: share right, share of the same questions right in metres, and share of the
     answers that end in the unit asked for."""
-    plain = metric_only(rooms)
-    asked = in_units(plain)
-    sitting = sit(model, processor, asked)
-    units = [question.said_unit for _, questions in asked for question in questions]
-    named = [text.split()[-1:] == [unit] for text, unit in zip(sitting.answers, units, strict=True)]
-    in_metres = sit(model, processor, plain).board.macro
-    return {"right": sitting.board.macro, "in_metres": in_metres, "in_the_unit": sum(named) / len(named)}
+    units = [question.said_unit for _, questions in _exam(UNITS, None, limit) for question in questions]
+    named = [text.split()[-1:] == [unit] for text, unit in zip(in_units_.answers, units, strict=True)]
+    shares = {"right": in_units_.board.macro, "in_metres": in_metres.board.macro}
+    return {"units": shares | {"in_the_unit": sum(named) / len(named)}}
 
 
 def _withheld(index: int, frame: RgbdFrame) -> RgbdFrame:
     return replace(frame, depth=None)
-
-
-def _constant(constant: ConstantAnswers, exam: Exam) -> Sitting:
-    asked = [(index, question) for index, (_, questions) in enumerate(exam) for question in questions]
-    outcomes = [Outcome.of(q.type, constant.answer(q), q.answer_typed) for _, q in asked]
-    records: Iterable[Asked] = ((i, q.type.value, one.right) for (i, q), one in zip(asked, outcomes, strict=True))
-    return Sitting(tally(outcomes), list(records), [])
 
 
 def score_table(scores: dict[str, Any]) -> str:

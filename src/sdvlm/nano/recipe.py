@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.frames import ShardConfig
 
-__all__ = ["ARMS", "Recipe"]
+__all__ = ["ARMS", "Recipe", "continued"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Recipe:
 
     config: NanoConfig = field(default_factory=NanoConfig)
     """sizes of the model"""
+    start: str = ""
+    """folder of a nano checkpoint that tower, language model, fusion and tokenizer start from; none: fresh ones"""
     shard: ShardConfig = field(default_factory=ShardConfig)
     """what a shard of data holds"""
     shards: int = 256
@@ -42,11 +44,11 @@ class Recipe:
     """peak learning rate of the second stage"""
     steps: int = 4_000
     """optimiser steps of the third stage (answers)"""
-    pictures: int = 24
-    """pictures a step; many, as a step learns from distinct objects, not from questions about the same ones"""
-    questions: int = 4
-    """questions of each picture in a step"""
-    buckets: int = 2
+    pictures: int = 12
+    """pictures a step"""
+    questions: int = 8
+    """questions of each picture in a step; twice as many cost half as much again, as they share the picture"""
+    buckets: int = 4
     """batches of like length that a step's questions are cut into, to waste less padding"""
     lr: float = 2e-3
     """peak learning rate of the third stage"""
@@ -58,10 +60,12 @@ class Recipe:
     """share of pictures shown without depth; 1 trains the control without depth"""
     scaled_depth: float = 0.4
     """share of the pictures with depth whose depth and true lengths are scaled together"""
-    largest_scale: float = 2.0
+    largest_scale: float = 3.0
     """the scale is between this and one over this, log-uniform"""
     noisy_depth: float = 0.3
     """share of the pictures with depth whose depth gets noise and holes"""
+    invented_names: float = 0.5
+    """share of the questions after the most prominent thing alone that call it by an invented word"""
     facts_weight: float = 4.0
     """weight of the facts loss beside the grounding loss"""
     grounding_weight: float = 1.0
@@ -72,6 +76,18 @@ class Recipe:
     """compile the language model's layers, a third faster on a CPU; needs a C++ compiler"""
     device: str = "cpu"
     """torch device that the stages run on"""
+
+
+def continued(recipe: Recipe, start: str) -> Recipe:
+    """The recipe from a trained checkpoint on: half the learning rates, and no stage of names."""
+    return replace(
+        recipe,
+        start=start,
+        tower_lr=recipe.tower_lr / 2,
+        lr=recipe.lr / 2,
+        naming_lr=recipe.naming_lr / 2,
+        naming_steps=0,
+    )
 
 
 def _without_depth(recipe: Recipe) -> Recipe:

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from sdvlm.nano.depth_changes import (
+    Showing,
     drop_depth,
     scale_depth,
     scale_lengths,
@@ -24,6 +26,7 @@ from sdvlm.nano.depth_changes import (
 )
 from sdvlm.nano.encode import FrameEncoder
 from sdvlm.nano.frames import NanoFrame
+from sdvlm.nano.invented_names import call_by_invented_name, most_prominent
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.rows import EncodedQuestion, QuestionRows, Targets, collate_rows
 from sdvlm.nano.tokenizer import special_id
@@ -72,43 +75,55 @@ class Sampler:
     def __init__(self, frames: list[NanoFrame], tokenizer: Tokenizer, recipe: Recipe, stream: int) -> None:
         self.frames, self.tokenizer, self.recipe, self.stream = frames, tokenizer, recipe, stream
         self.usable = [index for index, frame in enumerate(frames) if len(frame.questions) >= FEWEST_QUESTIONS]
+        self._by_length = [by_length(frame, tokenizer) for frame in frames]
 
     def draw(self, step: int) -> Drawn:
         """The data of a step."""
         recipe, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.stream, step])
         chosen = [self.usable[i] for i in rng.integers(len(self.usable), size=recipe.pictures)]
-        shown = [self._picture(index, rng) for index in chosen]
+        places = (np.arange(recipe.questions) + rng.random(recipe.questions)) / recipe.questions
+        shown = [self._picture(index, places, rng) for index in chosen]
         depth = torch.stack([packed for packed, _, _, _ in shown])
         planes = torch.stack([one for _, one, _, _ in shown])
         questions = [[(question, targets) for question in drawn] for _, _, drawn, targets in shown]
         return Drawn(chosen, depth, planes, self._like_lengths(questions))
 
-    def _picture(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[EncodedQuestion], Targets]:
+    def _picture(
+        self, index: int, places: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, list[EncodedQuestion], Targets]:
         """Packed grid and planes as they are shown this time, questions, and what their names mean."""
         recipe, frame = self.recipe, self.frames[index]
         encoder = FrameEncoder(frame, self.tokenizer)
-        packed, planes, factor = torch.from_numpy(frame.depth), torch.from_numpy(frame.planes).float(), 1.0
-        if rng.random() < recipe.depth_dropout:
+        packed, planes = torch.from_numpy(frame.depth), torch.from_numpy(frame.planes).float()
+        shown = Showing.draw(recipe, rng)
+        if not shown.known:
             packed, planes = drop_depth(packed), torch.zeros_like(planes)
-        else:
-            if rng.random() < recipe.scaled_depth:
-                factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
-                packed, planes = scale_depth(packed, factor), scale_planes(planes, factor)
-            if rng.random() < recipe.noisy_depth:
-                packed, planes = worsen_depth(packed, rng), worsen_planes(planes, rng)
-        asked = self._questions(frame, factor, rng)
-        encoded = sorted((encoder.encode(question) for question in asked), key=lambda question: len(question.ids))
-        return packed, planes, encoded, scaled_targets(encoder.targets, factor)
+        if shown.factor != 1:
+            packed, planes = scale_depth(packed, shown.factor), scale_planes(planes, shown.factor)
+        if shown.noisy:
+            packed, planes = worsen_depth(packed, rng), worsen_planes(planes, rng)
+        prominent = most_prominent(frame)
+        encoded = []
+        for question in self._questions(index, places, shown.factor):
+            if rng.random() < recipe.invented_names:
+                question = call_by_invented_name(question, prominent, rng)
+            encoded.append(encoder.encode(question))
+        return packed, planes, encoded, scaled_targets(encoder.targets, shown.factor)
 
-    def _questions(self, frame: NanoFrame, factor: float, rng: np.random.Generator) -> list[dict[str, Any]]:
-        """As many as the recipe asks, different ones as far as there are, with their lengths multiplied."""
-        asked: list[dict[str, Any]] = []
-        while len(asked) < self.recipe.questions:
-            for index in rng.permutation(len(frame.questions)):
-                question = frame.questions[index] if factor == 1 else scale_lengths(frame.questions[index], factor)
-                if question is not None and len(asked) < self.recipe.questions:
-                    asked.append(question)
-                if len(asked) == self.recipe.questions:
+    def _questions(self, index: int, places: NDArray[np.float64], factor: float) -> list[dict[str, Any]]:
+        """The picture's questions at these places, 0..1, of their order by length, with their lengths multiplied.
+
+        Every picture of a step is asked at the same places: those asked in one batch are about as long. A question
+        whose lengths cannot be multiplied gives way to the next longer one.
+        """
+        ordered = self._by_length[index]
+        asked = []
+        for place in places:
+            for step in range(len(ordered)):
+                question = ordered[(int(place * len(ordered)) + step) % len(ordered)]
+                scaled = question if factor == 1 else scale_lengths(question, factor)
+                if scaled is not None:
+                    asked.append(scaled)
                     break
         return asked
 
@@ -121,3 +136,10 @@ class Sampler:
             cut = [pair for of_picture in questions for pair in of_picture[start : start + size]]
             batches.append(collate_rows([q for q, _ in cut], [t for _, t in cut], pad))
         return batches
+
+
+def by_length(frame: NanoFrame, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """The questions of a frame, those of the fewest tokens first, answers counted in."""
+    said = tokenizer.encode_batch_fast([f"{one['question']} {one['answer']}" for one in frame.questions])
+    lengths = [len(text.ids) for text in said]
+    return [frame.questions[index] for index in np.argsort(lengths, kind="stable")]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sdvlm.fusion.early import EarlyDepth
 from sdvlm.nano.optimise import save_whole
+from sdvlm.nano.precision import fast_arithmetic
 
 __all__ = ["Sight"]
 
@@ -60,6 +61,6 @@ class Sight(nn.Module):
 
     @torch.no_grad()
     def look(self, pixels: Tensor, planes: Tensor | None = None) -> Tensor:
-        """The features without gradient, in bfloat16 arithmetic."""
-        with torch.autocast(pixels.device.type, torch.bfloat16):
+        """The features without gradient."""
+        with fast_arithmetic(pixels.device):
             return self.forward(pixels, planes)

@@ -1,4 +1,5 @@
-"""Where the language stages start: image tokens of the size of words, depth in them as strong as the picture.
+"""Where training starts: from a trained checkpoint, or with image tokens of the size of words and depth as strong in
+them as the picture.
 
 A tower trained alone leaves features of any size (here a few channels hundreds of times larger than the others), and a
 fusion that starts at zero needs thousands of steps to be heard. Both are set from data once, before the first step: the
@@ -7,17 +8,64 @@ projector standardises each channel, and the fusion's update starts as large as 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sdvlm.fusion.depth_grid import DepthGrid
+from sdvlm.fusion.early import EarlyDepth
+from sdvlm.nano.sight import Sight
+from sdvlm.types import SdvlmError
 
-__all__ = ["start_tokens"]
+__all__ = ["Start", "start_tokens"]
 
 TOKEN_RMS = 0.2
 """root mean square of an image token's entries at the start"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained nano checkpoint that training goes on from.
+
+    Args:
+        vlm: its LLaVA.
+        fusion: how depth enters it.
+    """
+
+    vlm: Any
+    fusion: Any
+
+    @classmethod
+    def read(cls, folder: str) -> Start:
+        """The checkpoint of a folder that ``nano.export`` wrote.
+
+        Raises:
+            SdvlmError: there is none.
+        """
+        from sdvlm.models.wrapper import DepthVLM
+
+        if not (Path(folder) / "nano.json").exists():
+            raise SdvlmError(
+                f"{folder} holds no nano checkpoint (nano.json); name a folder that 'sdvlm nano train' wrote"
+            )
+        model = DepthVLM.from_pretrained(folder).float()
+        return cls(model.vlm, model.fusion)
+
+    def give_tower(self, sight: Sight) -> None:
+        """Its tower, and what depth enters it through if both have that; else depth begins as nothing added."""
+        sight.tower.load_state_dict(self.vlm.model.vision_tower.state_dict())
+        if sight.stem is not None and isinstance(self.fusion, EarlyDepth):
+            sight.stem.load_state_dict(self.fusion.stem.state_dict())
+
+    def give_language(self, vlm: Any, fusion: nn.Module) -> None:
+        """Its projector, language model and, if it is of the same kind, fusion behind the tower."""
+        vlm.load_state_dict(self.vlm.state_dict())
+        own = self.fusion.behind if isinstance(self.fusion, EarlyDepth) else self.fusion
+        if type(own) is type(fusion):
+            fusion.load_state_dict(own.state_dict())
 
 
 @torch.no_grad()

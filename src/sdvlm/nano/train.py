@@ -54,6 +54,8 @@ def _read(paths: list[Path]) -> list[NanoFrame]:
 
 def make_tokenizer(recipe: Recipe, path: Path, frames: Iterable[NanoFrame]) -> Tokenizer:
     """Train the tokenizer on every template and on questions of the data, or read it back."""
+    if recipe.start and not path.exists():
+        Tokenizer.from_file(str(Path(recipe.start) / "tokenizer.json")).save(str(path))
     if not path.exists():
         from sdvlm.data.categories import COMMON_CATEGORIES
         from sdvlm.data.questions import iter_phrases

@@ -21,11 +21,12 @@ from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, image_token_losses, naming_losses
 from sdvlm.nano.numbers import ValuesHead
 from sdvlm.nano.optimise import Losses, run_steps, save_whole
+from sdvlm.nano.precision import fast_arithmetic
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.sampler import Drawn, Sampler
 from sdvlm.nano.sight import Sight
-from sdvlm.nano.start import start_tokens
+from sdvlm.nano.start import Start, start_tokens
 from sdvlm.nano.train_tower import pictures_of
 
 __all__ = ["Learner", "Look", "train_language", "train_names"]
@@ -113,19 +114,16 @@ def train_names(
     if path.exists():
         return
     learner = Learner(recipe, tokenizer, recipe.seed + 1)
+    if recipe.start:
+        Start.read(recipe.start).give_language(learner.vlm, learner.behind)
     learner.sight.load(tower)
     sampler = Sampler(frames, tokenizer, recipe, 1)
-    first = Drawn(
-        list(range(min(len(frames), STARTED))),
-        torch.stack([torch.from_numpy(frame.depth) for frame in frames[:STARTED]]),
-        torch.stack([torch.from_numpy(frame.planes).float() for frame in frames[:STARTED]]),
-        [],
-    ).to(learner.device)
-    start_tokens(learner.vlm, learner.fusion, learner.see(first, look), first.depth)
+    if not recipe.start:
+        _start_tokens(learner, frames, look)
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         drawn = sampler.draw(step).to(learner.device)
-        with torch.autocast(learner.device.type, torch.bfloat16):
+        with fast_arithmetic(learner.device):
             seen = learner.see(drawn, look)
             grounding, named = naming_losses(
                 learner.vlm, learner.fusion, seen, drawn.depth, drawn.batches, learner.facts
@@ -140,6 +138,17 @@ def train_names(
     learner.train(name, path, recipe.naming_steps, recipe.naming_lr, modules, recipe, loss_of)
 
 
+def _start_tokens(learner: Learner, frames: list[NanoFrame], look: Look) -> None:
+    """Set the size of the image tokens and of the depth in them from the first pictures."""
+    first = Drawn(
+        list(range(min(len(frames), STARTED))),
+        torch.stack([torch.from_numpy(frame.depth) for frame in frames[:STARTED]]),
+        torch.stack([torch.from_numpy(frame.planes).float() for frame in frames[:STARTED]]),
+        [],
+    ).to(learner.device)
+    start_tokens(learner.vlm, learner.fusion, learner.see(first, look), first.depth)
+
+
 def train_language(
     recipe: Recipe, path: Path, start: Path, frames: list[NanoFrame], look: Look, tokenizer: Tokenizer
 ) -> None:
@@ -152,7 +161,7 @@ def train_language(
 
     def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
         drawn = sampler.draw(step).to(learner.device)
-        with torch.autocast(learner.device.type, torch.bfloat16):
+        with fast_arithmetic(learner.device):
             seen = learner.see(drawn, look)
             losses = image_token_losses(
                 learner.vlm,

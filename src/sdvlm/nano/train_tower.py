@@ -16,11 +16,13 @@ from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.fusion.early import EarlyDepth
 from sdvlm.nano.config import PLANES, build_vlm
 from sdvlm.nano.dense import DenseHeads, DenseLabels, dense_labels
-from sdvlm.nano.depth_changes import scale_planes, worsen_planes
+from sdvlm.nano.depth_changes import Showing, scale_planes, worsen_planes
 from sdvlm.nano.frames import COLOR_NAMES, NanoFrame
 from sdvlm.nano.optimise import run_steps, save_whole
+from sdvlm.nano.precision import fast_arithmetic
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.sight import Sight
+from sdvlm.nano.start import Start
 
 __all__ = ["normalise", "pictures_of", "tower_features", "train_tower"]
 
@@ -81,6 +83,8 @@ def train_tower(recipe: Recipe, path: Path, frames: list[NanoFrame], tokenizer: 
     if path.exists():
         return
     sight, device = sight_of(recipe, tokenizer, recipe.seed), torch.device(recipe.device)
+    if recipe.start:
+        Start.read(recipe.start).give_tower(sight)
     names = sorted({name for frame in frames for name in frame.categories})
     categories = {name: index + 1 for index, name in enumerate(names)}
     heads = DenseHeads(recipe.config.vision_width, len(categories) + 1, len(COLOR_NAMES)).to(device)
@@ -92,7 +96,7 @@ def train_tower(recipe: Recipe, path: Path, frames: list[NanoFrame], tokenizer: 
         pixels = jitter(pictures_of(chosen), torch.Generator().manual_seed(int(rng.integers(2**40)))).to(device)
         shown = [shown_depth(recipe, frame, rng) for frame in chosen]
         labels = [frame_labels(frame, categories, factor) for frame, (_, factor) in zip(chosen, shown, strict=True)]
-        with torch.autocast(device.type, torch.bfloat16):
+        with fast_arithmetic(device):
             features = sight(pixels, torch.stack([planes for planes, _ in shown]).to(device))
         losses = heads.losses(features.float(), stack_labels(labels).to(device))
         return torch.stack(list(losses.values())).sum(), {k: float(v.detach()) for k, v in losses.items()}
@@ -111,13 +115,12 @@ def train_tower(recipe: Recipe, path: Path, frames: list[NanoFrame], tokenizer: 
 
 def shown_depth(recipe: Recipe, frame: NanoFrame, rng: np.random.Generator) -> tuple[Tensor, float]:
     """(P, S, S) planes as the tower sees them this time, and the factor of the scene's depth."""
-    planes, factor = torch.from_numpy(frame.planes).float(), 1.0
-    if rng.random() < recipe.depth_dropout:
-        return torch.zeros_like(planes), factor
-    if rng.random() < recipe.scaled_depth:
-        factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
-        planes = scale_planes(planes, factor)
-    return worsen_planes(planes, rng) if rng.random() < recipe.noisy_depth else planes, factor
+    planes, shown = torch.from_numpy(frame.planes).float(), Showing.draw(recipe, rng)
+    if not shown.known:
+        planes = torch.zeros_like(planes)
+    if shown.factor != 1:
+        planes = scale_planes(planes, shown.factor)
+    return worsen_planes(planes, rng) if shown.noisy else planes, shown.factor
 
 
 def pictures_of(frames: list[NanoFrame]) -> Tensor:

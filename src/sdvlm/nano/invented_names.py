@@ -1,0 +1,49 @@
+"""Words that the model has never read: it is taught to take them for the most prominent thing in the picture.
+
+Rooms hold a few dozen kinds of thing, photographs anything. Asked how far away the "mustard bottle" is, a model that
+was only ever asked about what it knows takes an unknown word for something absent, and guesses. So some questions after
+the most prominent thing call it by an invented word: an unknown name is then the best guess of what one asks about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sdvlm.data.schema import QuestionType
+from sdvlm.nano.frames import NanoFrame
+
+__all__ = ["call_by_invented_name", "invented_word", "most_prominent"]
+
+_ASKED = (QuestionType.ABSOLUTE_DISTANCE, QuestionType.SCALE_ESTIMATION, QuestionType.POSITION)
+_CONSONANTS, _VOWELS, _ENDINGS = "bcdfghjklmnprstvwz", "aeiou", ("", "n", "r", "l", "ck", "st", "t")
+
+
+def invented_word(rng: np.random.Generator) -> str:
+    """One or two words of one to three syllables, which mean nothing."""
+    words = []
+    for _ in range(1 + (rng.random() < 0.4)):
+        syllables = [
+            "".join((rng.choice(list(_CONSONANTS)), rng.choice(list(_VOWELS)))) for _ in range(rng.integers(1, 4))
+        ]
+        words.append("".join(syllables) + str(rng.choice(_ENDINGS)))
+    return " ".join(words)
+
+
+def most_prominent(frame: NanoFrame) -> int | None:
+    """Instance id of the thing that covers most of the picture, if there is one."""
+    if not frame.ids:
+        return None
+    return frame.ids[int(frame.coverage.astype(np.int64).sum(axis=1).argmax())]
+
+
+def call_by_invented_name(question: dict[str, Any], prominent: int | None, rng: np.random.Generator) -> dict[str, Any]:
+    """The question (``frames.plain_question``) with an invented name, if it asks after the prominent thing and nothing
+    else; otherwise as it is."""
+    names, text = question["names"], question["question"]
+    alone = len(names) == 1 and tuple(question["objects"]) == (prominent,) and question["point"] is None
+    if not alone or QuestionType(question["type"]) not in _ASKED or text.count(names[0]) != 1:
+        return question
+    word = invented_word(rng)
+    return {**question, "question": text.replace(names[0], word), "names": [word]}
