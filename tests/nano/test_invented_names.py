@@ -1,5 +1,8 @@
 """Invented names stand for the most prominent thing, and for nothing else."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -17,36 +20,34 @@ def test_the_most_prominent_thing_covers_most_of_the_picture(frames: list[NanoFr
         assert shares[most_prominent(frame)] == max(shares.values())
 
 
+def renamed(frame: NanoFrame, rng: np.random.Generator) -> Iterator[tuple[dict[str, Any], dict[str, Any], int]]:
+    """Questions that get an invented name, before and after, whichever thing is taken for the prominent one."""
+    for question in frame.questions:
+        for instance in frame.ids:
+            now = call_by_invented_name(question, instance, rng)
+            if now is not question:
+                yield question, now, instance
+
+
 def test_only_questions_after_that_thing_alone_are_renamed_and_the_answer_stays(frames: list[NanoFrame]) -> None:
-    rng, renamed = np.random.default_rng(0), 0
+    rng, seen = np.random.default_rng(0), 0
     for frame in frames:
-        for question in frame.questions:
-            now = call_by_invented_name(question, most_prominent(frame), rng)
-            if now is question:
-                continue
-            renamed += 1
-            assert tuple(question["objects"]) == (most_prominent(frame),)
-            assert question["names"][0] not in now["question"]
+        for question, now, instance in renamed(frame, rng):
+            seen += 1
+            assert tuple(question["objects"]) == (instance,)
             assert now["question"] == question["question"].replace(question["names"][0], now["names"][0])
-            assert {k: v for k, v in now.items() if k not in ("question", "names")} == {
-                k: v for k, v in question.items() if k not in ("question", "names")
-            }
-    assert renamed > 0
+            same = set(question) - {"question", "names"}
+            assert {name: now[name] for name in same} == {name: question[name] for name in same}
+    assert seen > 5
 
 
 def test_a_renamed_question_looks_where_it_looked_before(frames: list[NanoFrame], tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(1)
-    seen = 0
     for frame in frames:
-        for question in frame.questions:
-            now = call_by_invented_name(question, most_prominent(frame), rng)
-            if now is not question:
-                encoder = FrameEncoder(frame, tokenizer)
-                assert [target for _, target in encoder.encode(now).mentions] == [
-                    target for _, target in encoder.encode(question).mentions
-                ]
-                seen += 1
-    assert seen
+        for question, now, _ in renamed(frame, rng):
+            encoder = FrameEncoder(frame, tokenizer)
+            ((_, target),) = encoder.encode(now).mentions
+            assert encoder.encode(question).mentions[0][1] == target
 
 
 def test_invented_words_are_many_and_none_is_a_category() -> None:

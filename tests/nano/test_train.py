@@ -1,5 +1,6 @@
 """The whole recipe at toy size: every stage runs, leaves its file, and is not run again."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,11 +43,13 @@ def test_the_recipe_runs_through_and_what_is_there_is_not_made_again(tmp_path: P
 
 def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path, toy_recipe: Recipe) -> None:
     first = train_nano(toy_recipe, tmp_path / "first", ("with-depth",))[0]
+    shutil.copytree(tmp_path / "first" / "data", tmp_path / "second" / "data")
     recipe = continued(toy_recipe, str(first))
     second = train_nano(recipe, tmp_path / "second", ("with-depth",))[0]
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     before, after = (dict(DepthVLM.from_pretrained(one).named_parameters()) for one in (first, second))
-    moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
-    assert moved
-    for name in moved:  # two steps at a small rate, not fresh weights
-        assert torch.nn.functional.cosine_similarity(before[name].flatten(), after[name].flatten(), dim=0) > 0.9, name
+    moved = {name: (value.float(), after[name].float()) for name, value in before.items() if value.ndim > 1}
+    assert any(not torch.equal(old, new) for old, new in moved.values())
+    for name, (old, new) in moved.items():  # two steps at a small rate, not fresh weights
+        if old.std() > 0.01:
+            assert torch.nn.functional.cosine_similarity(old.flatten(), new.flatten(), dim=0) > 0.9, name
