@@ -208,7 +208,7 @@ def test_every_bench_has_a_committed_result_and_a_line_in_the_readme():
     assert set(RESULTS) >= set(BENCHES)
     readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for name, result in RESULTS.items():
-        made_by = ("sdvlm bench ",) if name in BENCHES else ("python -m sdvlm.", "sdvlm ablate ")
+        made_by = ("sdvlm bench ",) if name in BENCHES else ("sdvlm nano ", "sdvlm ablate ")
         assert result["command"].startswith(made_by)
         assert {"date", "hardware", "versions"} <= set(result), name
         assert f"results/{name}.json" in readme

@@ -45,14 +45,15 @@ def test_every_row_is_asked_once_and_kept(run_folder: Path) -> None:
     wanted |= {"constant", "20% holes", *[f"noise {noise} m" for noise in (0.1, 0.3, 0.5, 0.7)]}
     assert set(rooms) == wanted | {f"wording {way}" for way in range(1, 6)}
     assert set(scores["rows"]["scaled rooms"]) == {"with depth", "trained without depth", "depth withheld"}
-    assert set(scores["leads"]["rooms"]) == set(rooms) - {"with depth"} - {f"wording {way}" for way in range(6)} | {
-        f"wording {way}" for way in range(1, 6)
-    }
+    assert set(scores["leads"]["rooms"]) == set(rooms) - {"with depth"}
     assert set(scores["units"]) == {"right", "in_metres", "in_the_unit"}
     assert json.loads((run_folder / "scores.json").read_text()) == scores
     kept = {path: path.stat().st_mtime_ns for path in (run_folder / "sittings").iterdir()}
     (run_folder / "scores.json").unlink()
-    assert evaluate(run_folder) == scores
+    again = evaluate(run_folder)
+    assert {name: again[name] for name in ("rows", "leads", "units")} == {
+        name: scores[name] for name in ("rows", "leads", "units")
+    }
     assert {path: path.stat().st_mtime_ns for path in (run_folder / "sittings").iterdir()} == kept
     assert "with depth less trained without depth" in score_table(scores)
 

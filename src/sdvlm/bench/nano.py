@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sdvlm.machine import peak_memory_mb
 from sdvlm.nano import NANO_FOLDER
 from sdvlm.types import SdvlmError
 
@@ -93,10 +93,8 @@ def measure(job: dict[str, Any]) -> dict[str, float]:
     times.append(time.perf_counter())
     sdvlm.ask(model, processor, frame, job["questions"])
     times.append(time.perf_counter())
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
     seconds = [after - before for before, after in itertools.pairwise(times)]
-    return dict(zip(_FIGURES, [*seconds, peak], strict=True))
+    return dict(zip(_FIGURES, [*seconds, peak_memory_mb()], strict=True))
 
 
 if __name__ == "__main__":

@@ -110,15 +110,15 @@ def _cell(score: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """``python -m sdvlm.nano.card SCORES.json RUN.json CARD.md``."""
+    """``python -m sdvlm.nano.card SCORES.json CARD.md``; the scores hold ``run``, see :func:`model_card`."""
     import argparse
 
     parser = argparse.ArgumentParser(description="Write the nano model's card.")
-    for name in ("scores", "run", "card"):
+    for name in ("scores", "card"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args(argv)
-    card = model_card(json.loads(args.scores.read_text()), json.loads(args.run.read_text()))
-    args.card.write_text(card, encoding="utf-8")
+    scores = json.loads(args.scores.read_text())
+    args.card.write_text(model_card(scores, scores["run"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from sdvlm.data.schema import QuestionType
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.eval.constant import ConstantAnswers
 from sdvlm.eval.paired import paired_difference
+from sdvlm.machine import hardware, now, versions
 from sdvlm.nano.exam import (
     HELD_OUT_SEED,
     Change,
@@ -92,6 +93,10 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
         sat[exam]["constant"] = sit_constant(constant, _exam(exam, photographs, limit))
     units = _units(sat.pop(METRES)["with depth"], sat.pop(UNITS)["with depth"], limit) if METRES in sat else {}
     result = {
+        "command": "sdvlm nano score OUT",
+        "date": now(),
+        "hardware": hardware(),
+        "versions": versions(),
         "rows": {exam: {row: one.board.to_dict() for row, one in of.items()} for exam, of in sat.items()},
         "leads": {exam: _leads(of) for exam, of in sat.items()},
         **units,
