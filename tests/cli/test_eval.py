@@ -176,6 +176,12 @@ def test_rooms_are_asked_with_their_controls_and_reported(tmp_path, tiny_folder,
     assert "depth withheld" in out
     assert "another picture's depth" in out
     assert "published" not in out
+    scaled = run_json(*words, "--scaled", "--out", tmp_path / "scaled")
+    assert set(scaled["scores"]) == {"main", "depth-off", "depth-shuffled"}
+    code, out, err = run("report", tmp_path / "rooms", tmp_path / "scaled")
+    assert code == 0, err
+    assert ", scaled, depth withheld" in out
+    assert "not all asked the same questions" in out
 
 
 def test_general_questions_are_asked_scored_by_exact_match_and_reported(tmp_path, tiny_folder, run_json, run):
@@ -210,6 +216,7 @@ def test_general_questions_are_asked_scored_by_exact_match_and_reported(tmp_path
         (["built"], "needs --data: OUT of sdvlm build"),
         (["general"], "needs --data: LLaVA JSON"),
         (["rooms", "--images", "x"], "--images is for general data"),
+        (["general", "--data", "x", "--scaled"], "--scaled needs depth and lengths that are known"),
         (["built", "--data", "no-such-place"], "no such folder"),
     ],
 )

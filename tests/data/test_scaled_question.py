@@ -2,13 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from sdvlm.data.questions import QuestionConfig
 from sdvlm.data.scaled_question import scaled_question
-from sdvlm.data.schema import AnswerKind, QuestionSample
+from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType
 from sdvlm.eval.answers import parse_answer
 from sdvlm.eval.scoring import is_right
 from sdvlm.nano.exam import held_out_exam
+from sdvlm.nano.frames import room_views
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,23 @@ def test_every_length_is_multiplied_and_nothing_else(samples: list[QuestionSampl
         assert is_right(read, sample.answer_typed) is not of_length
         changed += of_length
     assert changed > 5
+
+
+def test_a_sentence_that_repeats_the_reference_is_scaled_too() -> None:
+    views = room_views(np.random.default_rng(5), 8, 1, QuestionConfig(per_frame=40))
+    questions = [one for _, _, asked in views for one in asked]
+    sentences = [
+        one for one in questions if one.type is QuestionType.REFER_OBJ_ESTIMATION and len(said(one.answer)) > 1
+    ]
+    scaled = [(one, scaled_question(one, 1.5)) for one in sentences]
+    assert sum(after is not None for _, after in scaled) > 0.5 * len(scaled) > 3
+    for before, after in scaled:
+        if after is not None:
+            np.testing.assert_allclose(
+                after.answer_typed.numbers, 1.5 * np.array(before.answer_typed.numbers), atol=0.006
+            )
+            read = parse_answer(after.answer, after.type, question=after.question, options=after.names)
+            assert is_right(read, after.answer_typed)
 
 
 def test_a_factor_of_one_leaves_the_question_as_it_is(samples: list[QuestionSample]) -> None:

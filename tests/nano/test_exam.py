@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from sdvlm.data.units import UNITS
+from sdvlm.eval.scaled_source import LARGEST_SCALE, SMALLEST_SCALE
 from sdvlm.eval.scoring import delta_ratio
 from sdvlm.nano.exam import (
-    LARGEST_SCALE,
-    SMALLEST_SCALE,
     Exam,
     held_out_exam,
     in_units,

@@ -69,6 +69,9 @@ def evaluate(
     controls: Annotated[
         bool, typer.Option("--controls", help="Ask again with depth withheld, and with another picture's depth.")
     ] = False,
+    scaled: Annotated[
+        bool, typer.Option("--scaled", help="rooms, built: all depth and lengths times a factor no picture shows.")
+    ] = False,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer (msmu: 256, others: 64).", show_default=False)
     ] = None,
@@ -85,7 +88,7 @@ def evaluate(
     from sdvlm.eval.run import run
     from sdvlm.eval.run_asker import Asker, DepthSource
 
-    source = _source(bench, data, split, limit, on_broken, images)
+    source = _source(bench, data, split, limit, on_broken, images, scaled)
     vlm, processor = load_quietly(model, device, mode, conversation)
     in_data = bench in (Bench.ROOMS, Bench.BUILT) or getattr(source, "has_depth", False)
     chosen = DepthSource.choose(depth, processor, in_data=in_data, device=device)
@@ -106,7 +109,13 @@ _DATA = {
 
 
 def _source(
-    bench: Bench, data: Path | None, split: str, limit: int | None, on_broken: OnBroken, images: Path | None
+    bench: Bench,
+    data: Path | None,
+    split: str,
+    limit: int | None,
+    on_broken: OnBroken,
+    images: Path | None,
+    scaled: bool,
 ) -> Source:
     from sdvlm.eval.built_source import BuiltSource
     from sdvlm.eval.run_source import MsmuSource
@@ -114,12 +123,18 @@ def _source(
 
     if images is not None and bench is not Bench.GENERAL:
         raise SdvlmError(f"--images is for general data; leave it out for {bench.value}")
+    if scaled and bench not in (Bench.ROOMS, Bench.BUILT):
+        raise SdvlmError(f"--scaled needs depth and lengths that are known: rooms or built; got {bench.value}")
+    of_built: type[BuiltSource] = BuiltSource
+    if scaled:
+        from sdvlm.eval.scaled_source import ScaledSource as of_built
+    name = f"scaled {bench.value}" if scaled else bench.value
     if bench is Bench.ROOMS:
         from sdvlm.eval.msmu_rooms import msmu_rooms
 
         if data is not None:
             raise SdvlmError("rooms is the embedded MSMU-Rooms; leave --data out, or ask your own data: eval built")
-        return BuiltSource(msmu_rooms(), "test", limit, bench.value)
+        return of_built(msmu_rooms(), "test", limit, name)
     if data is None:
         raise SdvlmError(f"{bench.value} needs --data: {_DATA[bench]}")
     if bench is Bench.GENERAL:
@@ -127,7 +142,7 @@ def _source(
 
         return GeneralSource(data, split, limit, "" if images is None else str(images), on_broken.value)
     if bench is Bench.BUILT:
-        return BuiltSource(data, split, limit, bench.value)
+        return of_built(data, split, limit, name)
     return MsmuSource.open(data, split, limit, on_broken.value)
 
 

@@ -11,6 +11,8 @@ from sdvlm.data.schema import AnswerKind, QuestionSample
 __all__ = ["SMALLEST_M", "TOO_LONG_M", "scaled_question"]
 
 _OF_LENGTH = (AnswerKind.LENGTH, AnswerKind.LENGTHS)
+_SAME_M = 0.006
+"""how far a length may be rounded where it is said"""
 TOO_LONG_M = 10.0
 """nano writes lengths as d.dd"""
 SMALLEST_M = 0.05
@@ -28,10 +30,14 @@ def scaled_question(sample: QuestionSample, factor: float) -> QuestionSample | N
         return None
     typed = sample.answer_typed
     if typed.kind in _OF_LENGTH:
-        said = answer.after
-        if len(said) != len(typed.values) or min(said) < SMALLEST_M:
+        asked = len(typed.values)  # the last ones: a sentence may say the reference's length first
+        same = len(answer.before) >= asked and all(
+            math.isclose(said, float(true), abs_tol=_SAME_M)
+            for said, true in zip(answer.before[-asked:], typed.values, strict=True)
+        )
+        if not same or min(answer.after[-asked:]) < SMALLEST_M:
             return None
-        typed = replace(typed, values=said)
+        typed = replace(typed, values=answer.after[-asked:])
     return replace(sample, question=question.text, answer=answer.text, answer_typed=typed)
 
 

@@ -18,7 +18,7 @@ from sdvlm.data.columns import Row as BuiltRow
 from sdvlm.data.encode import decode_depth
 from sdvlm.data.manifest import read_manifest
 from sdvlm.data.msmu_picture import decode_picture
-from sdvlm.data.schema import AnswerKind, QuestionType, TypedAnswer
+from sdvlm.data.schema import AnswerKind, QuestionSample, QuestionType, TypedAnswer
 from sdvlm.eval.answers import parse_answer
 from sdvlm.eval.run_source import Look, Row, drawn, fingerprint
 from sdvlm.eval.scoring import Outcome
@@ -47,7 +47,7 @@ class BuiltSource:
         self._settings = read_manifest(folder).settings
         self.broken: list[Any] = []
         text = [one for one in arrow_schema().names if one not in BULKY]
-        rows = [row for built in iter_rows(folder, split, text) for row in _rows(built)]
+        rows = [row for built in iter_rows(folder, split, text) for row in _rows(built, self._samples(built))]
         if not rows:
             raise SdvlmError(f"{folder}: split {split!r} asks nothing")
         self.rows = [Row(number, *rows[index]) for number, index in enumerate(drawn(len(rows), limit))]
@@ -69,7 +69,7 @@ class BuiltSource:
         ):
             if built["image_id"] in wanted:
                 wanted.remove(built["image_id"])
-                yield built["image_id"], look_at(built)
+                yield built["image_id"], self._look(built)
 
     def outcome(self, record: dict[str, Any]) -> Outcome:
         """The strict rule of the answer's kind."""
@@ -78,10 +78,18 @@ class BuiltSource:
         read = parse_answer(record["answer"], family, question=record["question"], options=options, kind=truth.kind)
         return Outcome.of(family, read, truth)
 
+    def _samples(self, built: BuiltRow) -> list[QuestionSample]:
+        """The questions of a built row."""
+        return [sample_of(one) for one in built["questions"]]
 
-def _rows(built: BuiltRow) -> Iterator[tuple[Any, ...]]:
+    def _look(self, built: BuiltRow) -> Look:
+        """Its picture, as it is asked about."""
+        return look_at(built)
+
+
+def _rows(built: BuiltRow, samples: list[QuestionSample]) -> Iterator[tuple[Any, ...]]:
     """All but the number of a ``Row``, for each question of a built row."""
-    for sample in map(sample_of, built["questions"]):
+    for sample in samples:
         extra = {"truth": sample.answer_typed.to_dict(), "names": list(sample.names)}
         yield sample.type, sample.template, built["image_id"], sample.question, sample.question, sample.answer, extra
 

@@ -118,7 +118,8 @@ def read_run(folder: Path) -> list[ReportRow]:
     if not folder.is_dir():
         raise SdvlmError(f"no folder '{folder}'; give the folder of a run (sdvlm eval ... --out DIR)")
     scores = read_json(folder / "scores.json")
-    name, bench = _short(scores["model"]), str(scores["bench"])
+    bench = str(scores["bench"])
+    name = _short(scores["model"]) + (", scaled" if bench.startswith("scaled ") else "")
     scorer = str(scores.get("scorer", "rules"))
     main = _row(name, scores, scorer, bench)
     rows = [main] if scores.get("control") is None else [_as_control(main, scores["control"])]

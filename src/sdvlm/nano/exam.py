@@ -18,6 +18,7 @@ from sdvlm.data.wording import ask_in_unit
 from sdvlm.eval.built_source import look_at
 from sdvlm.eval.msmu_rooms import msmu_rooms
 from sdvlm.eval.perturb import with_scaled_depth, with_shuffled_depth
+from sdvlm.eval.scaled_source import scale_of
 from sdvlm.nano.frames import room_views
 from sdvlm.types import RgbdFrame
 
@@ -38,8 +39,6 @@ __all__ = [
 
 HELD_OUT_SEED = 500_000
 """seed of held-out rooms; training rooms have seeds from 1,000,000 up, MSMU-Rooms from 700,000"""
-SMALLEST_SCALE, LARGEST_SCALE = 1.35, 2.0
-"""factors of scaled rooms, up or down: an answer that ignores a factor above 1.25 is wrong"""
 
 Exam = list[tuple[RgbdFrame, list[QuestionSample]]]
 Change = Callable[[int, RgbdFrame], RgbdFrame]
@@ -119,17 +118,12 @@ def in_units(exam: Exam, seed: int = 0) -> Exam:
     return [(frame, [other(one) for one in asked]) for frame, asked in exam]
 
 
-def scaled(exam: Exam, seed: int = 0) -> Exam:
-    """The same pictures with all depth and all true lengths multiplied by a factor that no picture shows.
-
-    The factor lies between 1.35 and 2 or between their inverses, so that an answer which ignores it is wrong. Questions
-    with a length that would not fit (``data.scaled_question``) are left out.
-    """
-    rng = np.random.default_rng(seed)
+def scaled(exam: Exam) -> Exam:
+    """The same pictures with all depth and all true lengths multiplied by a factor that no picture shows, as
+    ``sdvlm eval rooms --scaled`` asks them (``eval.scaled_source``)."""
     out: Exam = []
     for frame, questions in exam:
-        size = rng.uniform(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE))
-        factor = float(np.exp(size if rng.random() < 0.5 else -size))
+        factor = scale_of(frame.name)
         found = [scaled_question(one, factor) for one in questions]
         kept = [one for one in found if one is not None]
         if kept:
