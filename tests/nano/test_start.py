@@ -1,5 +1,6 @@
 """Where training starts: sizes of fresh tokens, and what is taken from a trained checkpoint."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sdvlm.models.wrapper import DepthVLM
 from sdvlm.nano.config import NanoConfig, build_vlm
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.recipe import ARMS, Recipe, continued
-from sdvlm.nano.start import TOKEN_RMS, Start, start_tokens
+from sdvlm.nano.start import TOKEN_RMS, Start, check_start, start_tokens
 from sdvlm.nano.train_language import Learner
 from sdvlm.nano.train_tower import pictures_of
 from sdvlm.types import SdvlmError
@@ -52,7 +53,6 @@ def trained(config: NanoConfig, tokenizer: Tokenizer, tmp_path: Path) -> Path:
     for parameter in model.fusion.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     model.save_pretrained(tmp_path / "trained")
-    (tmp_path / "trained" / "nano.json").write_text("{}")
     return tmp_path / "trained"
 
 
@@ -83,6 +83,10 @@ def test_a_fusion_of_another_kind_starts_afresh(trained: Path, config: NanoConfi
     assert all(torch.equal(value, before[name]) for name, value in learner.behind.state_dict().items())
 
 
-def test_a_folder_that_is_no_nano_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_started_from_is_refused(tmp_path: Path, config: NanoConfig) -> None:
     with pytest.raises(SdvlmError, match="holds no nano checkpoint"):
-        Start.read(str(tmp_path))
+        check_start(str(tmp_path), config)
+    (tmp_path / "nano.json").write_text(json.dumps(config.to_dict()))
+    check_start(str(tmp_path), config)
+    with pytest.raises(SdvlmError, match="a model with text_width 60, and one with 72 is to be trained"):
+        check_start(str(tmp_path), replace(config, text_width=72))

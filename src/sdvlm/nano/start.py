@@ -8,6 +8,7 @@ projector standardises each channel, and the fusion's update starts as large as 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,36 @@ from torch import Tensor, nn
 
 from sdvlm.fusion.depth_grid import DepthGrid
 from sdvlm.fusion.early import EarlyDepth
+from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.sight import Sight
 from sdvlm.types import SdvlmError
 
-__all__ = ["Start", "start_tokens"]
+__all__ = ["Start", "check_start", "start_tokens"]
 
+_SIZES = (
+    *("image_size", "patch_size", "vision_width", "vision_layers"),
+    *("text_width", "text_layers", "text_mlp", "heads", "max_positions"),
+)
 TOKEN_RMS = 0.2
 """root mean square of an image token's entries at the start"""
+
+
+def check_start(folder: str, config: NanoConfig) -> None:
+    """See that training of a model of these sizes can go on from a folder.
+
+    Raises:
+        SdvlmError: it holds no nano checkpoint, or one of other sizes.
+    """
+    path = Path(folder) / "nano.json"
+    if not path.exists():
+        raise SdvlmError(f"{folder} holds no nano checkpoint (nano.json); name a folder that 'sdvlm nano train' wrote")
+    kept, wanted = json.loads(path.read_text()), config.to_dict()
+    for size in _SIZES:
+        if kept.get(size) != wanted[size]:
+            raise SdvlmError(
+                f"{folder} is a model with {size} {kept.get(size)}, and one with {wanted[size]} is to be trained; "
+                "start from a checkpoint of the same sizes or from fresh weights"
+            )
 
 
 @dataclass(frozen=True)
@@ -40,18 +64,10 @@ class Start:
 
     @classmethod
     def read(cls, folder: str) -> Start:
-        """The checkpoint of a folder that ``nano.export`` wrote.
-
-        Raises:
-            SdvlmError: there is none.
-        """
+        """The checkpoint of a folder that ``nano.export`` wrote."""
         from sdvlm.models.wrapper import DepthVLM
 
-        if not (Path(folder) / "nano.json").exists():
-            raise SdvlmError(
-                f"{folder} holds no nano checkpoint (nano.json); name a folder that 'sdvlm nano train' wrote"
-            )
-        model = DepthVLM.from_pretrained(folder).float()
+        model: Any = DepthVLM.from_pretrained(folder).float()
         return cls(model.vlm, model.fusion)
 
     def give_tower(self, sight: Sight) -> None:

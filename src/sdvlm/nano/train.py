@@ -19,6 +19,7 @@ from sdvlm.depth.atomic import atomic_file
 from sdvlm.nano.export import export_checkpoint
 from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
 from sdvlm.nano.recipe import ARMS, Recipe
+from sdvlm.nano.start import check_start
 from sdvlm.nano.tokenizer import train_tokenizer
 from sdvlm.nano.train_language import Look, train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
@@ -81,8 +82,10 @@ def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1)
         A checkpoint folder for each arm.
 
     Raises:
-        SdvlmError: ``out`` holds a run of another recipe.
+        SdvlmError: ``out`` holds a run of another recipe, or the recipe starts from what is no model of its sizes.
     """
+    if recipe.start:
+        check_start(recipe.start, recipe.config)
     out.mkdir(parents=True, exist_ok=True)
     _check_recipe(recipe, out / "recipe.json")
     paths = make_data(recipe, out / "data", workers)
