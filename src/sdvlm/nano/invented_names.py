@@ -20,15 +20,16 @@ _ASKED = (QuestionType.ABSOLUTE_DISTANCE, QuestionType.SCALE_ESTIMATION, Questio
 _CONSONANTS, _VOWELS, _ENDINGS = "bcdfghjklmnprstvwz", "aeiou", ("", "n", "r", "l", "ck", "st", "t")
 
 
-def invented_word(rng: np.random.Generator) -> str:
-    """One or two words of one to three syllables, which mean nothing."""
-    words = []
-    for _ in range(1 + (rng.random() < 0.4)):
-        syllables = [
-            "".join((rng.choice(list(_CONSONANTS)), rng.choice(list(_VOWELS)))) for _ in range(rng.integers(1, 4))
+def invented_word(rng: np.random.Generator, words: int = 2, syllables: int = 3) -> str:
+    """Up to that many words of up to that many syllables, which mean nothing."""
+    said = []
+    for _ in range(2 if words > 1 and rng.random() < 0.4 else 1):
+        spoken = [
+            "".join(rng.choice(list(part)) for part in (_CONSONANTS, _VOWELS))
+            for _ in range(rng.integers(1, syllables + 1))
         ]
-        words.append("".join(syllables) + str(rng.choice(_ENDINGS)))
-    return " ".join(words)
+        said.append("".join(spoken) + str(rng.choice(_ENDINGS)))
+    return " ".join(said)
 
 
 def most_prominent(frame: NanoFrame) -> int | None:

@@ -66,6 +66,8 @@ class Recipe:
     """share of the pictures with depth whose depth gets noise and holes"""
     invented_names: float = 0.5
     """share of the questions after the most prominent thing alone that call it by an invented word"""
+    noisy_wording: float = 0.5
+    """share of the questions whose words that ask nothing are varied at random"""
     facts_weight: float = 4.0
     """weight of the facts loss beside the grounding loss"""
     grounding_weight: float = 1.0

@@ -27,6 +27,7 @@ from sdvlm.nano.depth_changes import (
 from sdvlm.nano.encode import FrameEncoder
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.invented_names import call_by_invented_name, most_prominent
+from sdvlm.nano.noisy_wording import noisy_wording
 from sdvlm.nano.recipe import Recipe
 from sdvlm.nano.rows import EncodedQuestion, QuestionRows, Targets, collate_rows
 from sdvlm.nano.tokenizer import special_id
@@ -107,6 +108,8 @@ class Sampler:
         for question in self._questions(index, places, shown.factor):
             if rng.random() < recipe.invented_names:
                 question = call_by_invented_name(question, prominent, rng)
+            if rng.random() < recipe.noisy_wording:
+                question = noisy_wording(question, rng)
             encoded.append(encoder.encode(question))
         return packed, planes, encoded, scaled_targets(encoder.targets, shown.factor)
 
