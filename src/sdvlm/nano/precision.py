@@ -18,7 +18,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware."""
     if device.type != "cpu":
         return True
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch that cannot tell: float32
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch that cannot tell: float32
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
