@@ -32,6 +32,9 @@ def train(
         ),
     ] = None,
     shards: Annotated[int | None, typer.Option(min=2, help="Shards of 192 pictures.", show_default=False)] = None,
+    tower_share: Annotated[
+        float | None, typer.Option(min=0.01, max=0.99, help="Share of them for the first stage.", show_default=False)
+    ] = None,
     tower_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the first stage.", show_default=False)
     ] = None,
@@ -56,7 +59,8 @@ def train(
     chosen = tuple(arms or ARMS)
     if unknown := [arm for arm in chosen if arm not in ARMS]:
         raise SdvlmError(f"--arm is one of {', '.join(ARMS)}; got '{unknown[0]}'")
-    given = {"shards": shards, "tower_steps": tower_steps, "naming_steps": naming_steps, "steps": steps}
+    given = {"shards": shards, "tower_share": tower_share, "tower_steps": tower_steps}
+    given |= {"naming_steps": naming_steps, "steps": steps}
     stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     recipe = Recipe()
     if start is not None:

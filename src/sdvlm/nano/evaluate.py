@@ -82,13 +82,13 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
     if not arms:
         raise SdvlmError(f"{out} holds no trained arm ({', '.join(_ROW)}); run 'sdvlm nano train {out}' first")
     rooms, rows = _exam(ROOMS, None, limit), list(_rows(arms, photographs is not None))
-    constant = fitted_constant()
     sat: dict[str, dict[str, Sitting]] = {}
     ask = partial(_sit_or_read, out, photographs, limit, workers > 1)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for row, kept in zip(rows, (pool.map if workers > 1 else map)(ask, rows), strict=True):
             sat.setdefault(row.exam, {})[row.name] = sitting = Sitting.from_dict(kept)
             log.info("%s, %s: %.3f", row.exam, row.name, sitting.board.macro)
+    constant = fitted_constant()
     for exam in [ROOMS, *[PHOTOGRAPHS] * (photographs is not None)]:
         sat[exam]["constant"] = sit_constant(constant, _exam(exam, photographs, limit))
     units = _units(sat.pop(METRES)["with depth"], sat.pop(UNITS)["with depth"], limit) if METRES in sat else {}
