@@ -222,6 +222,12 @@ def test_the_committed_results_hold_what_was_promised():
     assert RESULTS["answer"]["same_answers"]
     assert RESULTS["startup"]["help_s"] < 0.5
     assert RESULTS["render"]["frames_per_second"] >= 20
+    nano = RESULTS["nano"]
+    assert nano["load_s"] < 1
+    assert nano["first_answer_s"] < 1
+    assert (nano["questions"], nano["answers_s"] < 2) == (28, True)
+    assert nano["peak_memory_mb"] < 1000
+    assert nano["weights_mb"] < 20
     built = RESULTS["build"]
     assert built["size"] == [640, 480]
     assert built["frames_per_second_and_core"]["median"] >= 8
