@@ -98,4 +98,4 @@ def measure(job: dict[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(json.loads(sys.argv[1]))))
+    sys.stdout.write(json.dumps(measure(json.loads(sys.argv[1]))) + "\n")
