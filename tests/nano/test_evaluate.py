@@ -74,6 +74,18 @@ def test_other_weights_are_asked_anew(run_folder: Path) -> None:
     assert rooms["depth withheld"] == rooms["trained without depth"]  # the same weights, asked without depth
 
 
+def test_other_photographs_are_asked_anew(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = under_test.rooms_exam()
+    exams = {None: rooms, Path("a"): held_out_exam(8, seed=521_000), Path("b"): held_out_exam(8, seed=522_000)}
+    monkeypatch.setattr(under_test, "rooms_exam", lambda folder=None: exams[folder])
+    evaluate(run_folder, Path("a"))
+    kept = set((run_folder / "sittings").iterdir())
+    evaluate(run_folder, Path("b"))
+    added = set((run_folder / "sittings").iterdir()) - kept
+    assert len(added) == 3
+    assert all("photographs" in path.name for path in added)
+
+
 def test_a_folder_without_an_arm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SdvlmError, match="holds no trained arm"):
         evaluate(tmp_path)

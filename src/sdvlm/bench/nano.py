@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from sdvlm.machine import peak_memory_mb
@@ -50,7 +49,7 @@ def bench_nano(repeats: int = 5, questions: int = 28) -> dict[str, Any]:
     assert frame.camera is not None
     with tempfile.TemporaryDirectory() as folder:
         picture, depth = Path(folder) / "picture.png", Path(folder) / "depth.png"
-        Image.fromarray(np.asarray(frame.image)).save(picture)
+        Image.fromarray(frame.image).save(picture)
         write_depth(depth, frame.depth)
         camera = ",".join(str(one) for one in (frame.camera.fx, frame.camera.fy, frame.camera.cx, frame.camera.cy))
         asked = [asked[index % len(asked)] for index in range(questions)]

@@ -68,6 +68,20 @@ class Showing:
             factor = float(np.exp(rng.uniform(-1, 1) * np.log(recipe.largest_scale)))
         return cls(True, factor, rng.random() < recipe.noisy_depth)
 
+    def grid(self, packed: Tensor, rng: np.random.Generator) -> Tensor:
+        """A packed grid (N, C) as it is shown."""
+        if not self.known:
+            return drop_depth(packed)
+        scaled = packed if self.factor == 1 else scale_depth(packed, self.factor)
+        return worsen_depth(scaled, rng) if self.noisy else scaled
+
+    def planes(self, planes: Tensor, rng: np.random.Generator) -> Tensor:
+        """Planes (P, S, S) as they are shown."""
+        if not self.known:
+            return torch.zeros_like(planes)
+        scaled = planes if self.factor == 1 else scale_planes(planes, self.factor)
+        return worsen_planes(scaled, rng) if self.noisy else scaled
+
 
 def drop_depth(packed: Tensor) -> Tensor:
     """A packed grid as it is for a picture without depth."""

@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sdvlm.data.schema import QuestionType
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.eval.constant import ConstantAnswers
 from sdvlm.eval.paired import paired_difference
+from sdvlm.eval.perturb import without_depth
 from sdvlm.machine import hardware, now, versions
 from sdvlm.nano.exam import (
     HELD_OUT_SEED,
@@ -37,7 +38,7 @@ from sdvlm.nano.exam import (
     shuffled_depth,
 )
 from sdvlm.nano.sitting import Sitting, sit, sit_constant
-from sdvlm.types import RgbdFrame, SdvlmError
+from sdvlm.types import SdvlmError
 
 __all__ = ["METRIC", "evaluate", "fitted_constant", "score_table"]
 
@@ -51,6 +52,13 @@ HOLES = 0.2
 """share of the picture without depth in the row of holes"""
 ROOMS, SCALED, PHOTOGRAPHS = "rooms", "scaled rooms", "photographs"
 METRES, UNITS = "lengths in metres", "lengths in other units"
+_OTHER = "another picture's depth"
+_CHANGES: dict[str, Change] = {
+    "shuffled depth": shuffled_depth,
+    f"{HOLES:.0%} holes": poorer_depth(0.0, HOLES),
+    **{f"noise {noise} m": poorer_depth(noise, 0.0) for noise in NOISE_M},
+}
+"""rows of MSMU-Rooms whose depth is changed, by name"""
 _ROW = {"with-depth": "with depth", "without-depth": "trained without depth", "min-max": "min-max depth code"}
 
 
@@ -129,8 +137,7 @@ def _rows(arms: list[str], photographs: bool) -> Iterator[_Row]:
             yield _Row("with-depth", ROOMS, f"wording {way + 1}")
         yield _Row("with-depth", METRES, "with depth")
         yield _Row("with-depth", UNITS, "with depth")
-        poorer = [f"{HOLES:.0%} holes", *[f"noise {noise} m" for noise in NOISE_M]]
-        for name in ("another picture's depth", "shuffled depth", *poorer):
+        for name in (_OTHER, *_CHANGES):
             yield _Row("with-depth", ROOMS, name)
 
 
@@ -151,10 +158,8 @@ def _exam(name: str, photographs: Path | None, limit: int | None) -> Exam:
 def _change(row: _Row, exam: Exam) -> Change | None:
     """How the row's pictures are shown."""
     if row.arm == "without-depth" or row.name == "depth withheld":
-        return _withheld
-    fixed = {"another picture's depth": other_depth(exam), "shuffled depth": shuffled_depth}
-    fixed[f"{HOLES:.0%} holes"] = poorer_depth(0.0, HOLES)
-    return (fixed | {f"noise {noise} m": poorer_depth(noise, 0.0) for noise in NOISE_M}).get(row.name)
+        return lambda _, frame: without_depth(frame)
+    return other_depth(exam) if row.name == _OTHER else _CHANGES.get(row.name)
 
 
 @cache
@@ -168,15 +173,17 @@ def _model(place: Path) -> tuple[Any, Any]:
 def _sit_or_read(out: Path, photographs: Path | None, limit: int | None, one_thread: bool, row: _Row) -> dict[str, Any]:
     """The row's sitting as plain values, kept under ``out/sittings`` by what it depends on."""
     place = out / row.arm / "checkpoint"
-    weights = hashlib.blake2b((place / "model.safetensors").read_bytes(), digest_size=6).hexdigest()
-    words = [row.arm, row.exam, row.name, *([str(limit)] if limit else []), weights]
-    path = out / "sittings" / f"{'-'.join(words).replace(' ', '_')}.json"
+    exam = _exam(row.name if row.name.startswith("wording") else row.exam, photographs, limit)
+    digest = hashlib.blake2b((place / "model.safetensors").read_bytes(), digest_size=6)
+    for frame, questions in exam:
+        digest.update(repr((frame.name, [(one.question, one.answer_typed) for one in questions])).encode())
+    name = "-".join((row.arm, row.exam, row.name, digest.hexdigest())).replace(" ", "_")
+    path = out / "sittings" / f"{name}.json"
     if not path.exists():
         import torch
 
         if one_thread:
             torch.set_num_threads(1)
-        exam = _exam(row.name if row.name.startswith("wording") else row.exam, photographs, limit)
         sitting = sit(*_model(place), exam, _change(row, exam))
         path.parent.mkdir(exist_ok=True)
         with atomic_file(path) as stream:
@@ -199,10 +206,6 @@ def _units(in_metres: Sitting, in_units_: Sitting, limit: int | None) -> dict[st
     named = [text.split()[-1:] == [unit] for text, unit in zip(in_units_.answers, units, strict=True)]
     shares = {"right": in_units_.board.macro, "in_metres": in_metres.board.macro}
     return {"units": shares | {"in_the_unit": sum(named) / len(named)}}
-
-
-def _withheld(index: int, frame: RgbdFrame) -> RgbdFrame:
-    return replace(frame, depth=None)
 
 
 def score_table(scores: dict[str, Any]) -> str:

@@ -14,16 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sdvlm.nano.depth_changes import (
-    Showing,
-    drop_depth,
-    scale_depth,
-    scale_lengths,
-    scale_planes,
-    scaled_targets,
-    worsen_depth,
-    worsen_planes,
-)
+from sdvlm.nano.depth_changes import Showing, scale_lengths, scaled_targets
 from sdvlm.nano.encode import FrameEncoder
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.invented_names import call_by_invented_name, most_prominent
@@ -95,14 +86,9 @@ class Sampler:
         """Packed grid and planes as they are shown this time, questions, and what their names mean."""
         recipe, frame = self.recipe, self.frames[index]
         encoder = FrameEncoder(frame, self.tokenizer)
-        packed, planes = torch.from_numpy(frame.depth), torch.from_numpy(frame.planes).float()
         shown = Showing.draw(recipe, rng)
-        if not shown.known:
-            packed, planes = drop_depth(packed), torch.zeros_like(planes)
-        if shown.factor != 1:
-            packed, planes = scale_depth(packed, shown.factor), scale_planes(planes, shown.factor)
-        if shown.noisy:
-            packed, planes = worsen_depth(packed, rng), worsen_planes(planes, rng)
+        packed = shown.grid(torch.from_numpy(frame.depth), rng)
+        planes = shown.planes(torch.from_numpy(frame.planes).float(), rng)
         prominent = most_prominent(frame)
         encoded = []
         for question in self._questions(index, places, shown.factor):

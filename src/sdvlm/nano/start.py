@@ -24,10 +24,6 @@ from sdvlm.types import SdvlmError
 
 __all__ = ["Start", "check_start", "start_tokens"]
 
-_SIZES = (
-    *("image_size", "patch_size", "vision_width", "vision_layers"),
-    *("text_width", "text_layers", "text_mlp", "heads", "max_positions"),
-)
 TOKEN_RMS = 0.2
 """root mean square of an image token's entries at the start"""
 
@@ -41,11 +37,12 @@ def check_start(folder: str, config: NanoConfig) -> None:
     path = Path(folder) / "nano.json"
     if not path.exists():
         raise SdvlmError(f"{folder} holds no nano checkpoint (nano.json); name a folder that 'sdvlm nano train' wrote")
-    kept, wanted = json.loads(path.read_text()), config.to_dict()
-    for size in _SIZES:
-        if kept.get(size) != wanted[size]:
+    kept = json.loads(path.read_text())
+    sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
+    for size, wanted in sizes.items():
+        if kept.get(size) != wanted:
             raise SdvlmError(
-                f"{folder} is a model with {size} {kept.get(size)}, and one with {wanted[size]} is to be trained; "
+                f"{folder} is a model with {size} {kept.get(size)}, and one with {wanted} is to be trained; "
                 "start from a checkpoint of the same sizes or from fresh weights"
             )
 

@@ -16,7 +16,7 @@ from sdvlm.fusion.depth_grid import CHANNELS
 from sdvlm.fusion.early import EarlyDepth
 from sdvlm.nano.config import PLANES, build_vlm
 from sdvlm.nano.dense import DenseHeads, DenseLabels, dense_labels
-from sdvlm.nano.depth_changes import Showing, scale_planes, worsen_planes
+from sdvlm.nano.depth_changes import Showing
 from sdvlm.nano.frames import COLOR_NAMES, NanoFrame
 from sdvlm.nano.optimise import run_steps, save_whole
 from sdvlm.nano.precision import fast_arithmetic
@@ -115,12 +115,8 @@ def train_tower(recipe: Recipe, path: Path, frames: list[NanoFrame], tokenizer: 
 
 def shown_depth(recipe: Recipe, frame: NanoFrame, rng: np.random.Generator) -> tuple[Tensor, float]:
     """(P, S, S) planes as the tower sees them this time, and the factor of the scene's depth."""
-    planes, shown = torch.from_numpy(frame.planes).float(), Showing.draw(recipe, rng)
-    if not shown.known:
-        planes = torch.zeros_like(planes)
-    if shown.factor != 1:
-        planes = scale_planes(planes, shown.factor)
-    return worsen_planes(planes, rng) if shown.noisy else planes, shown.factor
+    shown = Showing.draw(recipe, rng)
+    return shown.planes(torch.from_numpy(frame.planes).float(), rng), shown.factor
 
 
 def pictures_of(frames: list[NanoFrame]) -> Tensor:
