@@ -74,19 +74,21 @@ def test_every_unit_definition_topic_and_setting_comes_up(samples):
         sample.answer_typed.definition for sample in samples
     }
     labels = {sample.template for sample in samples}
-    expected = {
-        f"{topic}/{label}"
-        for topic in ALL_TEMPLATES
-        for which in ("all", "held_out")
-        for label, _ in phrasings(topic, which)
-    }
-    assert labels <= expected
-    assert len(labels) > 0.9 * len(expected)
+    for which, share in (("core", 0.9), ("all", 0.5), ("held_out", 0.9)):
+        expected = {f"{topic}/{label}" for topic in ALL_TEMPLATES for label, _ in phrasings(topic, which)}
+        assert len(labels & expected) > share * len(expected), which
+
+
+def is_free(sample):
+    """Whether the question is worded so freely that the parser has to be told what kind of answer it wants."""
+    topic, _, label = sample.template.rpartition("/")
+    return label not in {one for which in ("core", "held_out") for one, _ in phrasings(topic, which)}
 
 
 def test_the_parser_reads_every_answer_back_in_metres(samples):
     for sample in samples:
-        parsed = parse_answer(sample.answer, sample.type, question=sample.question)
+        kind = sample.answer_typed.kind if is_free(sample) else None
+        parsed = parse_answer(sample.answer, sample.type, question=sample.question, kind=kind)
         assert parsed is not None, (sample.question, sample.answer)
         if sample.answer_typed.kind in (AnswerKind.LENGTH, AnswerKind.LENGTHS):
             assert parsed.numbers == pytest.approx(sample.answer_typed.numbers, rel=1e-4), sample.answer
@@ -165,7 +167,7 @@ def test_where_both_distances_are_asked_the_question_says_which(asked):
     for config, _, some in asked:
         for sample in some:
             if config.distance == "both" and sample.type is QuestionType.ABSOLUTE_DISTANCE and len(sample.objects) == 2:
-                centres = any(word in sample.question for word in ("center", "middle", "midpoint"))
+                centres = re.search("cent(er|r)|middle|midpoint", sample.question, re.IGNORECASE) is not None
                 assert centres == (sample.answer_typed.definition == "centre_to_centre")
 
 
@@ -270,7 +272,7 @@ def plural_samples(draw_boxes):
     observation = draw_boxes(objects, {}, Camera.from_fov(160, 120, 70), LOOK_ALONG_Y).observe()
     result = []
     for seed in range(40):
-        config = replace(options(seed), phrasing="all")
+        config = replace(options(seed), phrasing=("core", "all")[seed % 2])
         result += [(one, observation) for one in ask_all(select(observation), np.random.default_rng(seed), config)]
     return result
 
@@ -293,7 +295,7 @@ def test_verbs_agree_with_a_plural_name(plural_samples):
     assert "How tall are the kitchen cabinets?" in {text.replace(" in feet", "") for text in texts}
     assert any(text.startswith("The kitchen cabinets measure ") for text in texts)
     wrong = re.compile(r"^The kitchen cabinets (is|measures)|(is|does|how far) the kitchen cabinets( is)?\b", re.I)
-    right = re.compile(r"how far the kitchen cabinets are")
+    right = re.compile(r"how far the kitchen cabinets (are|stand)")
     assert [text for text in texts if wrong.search(text) and not right.search(text)] == []
     between = [text for text in texts if "and the kitchen cabinets is" in text]
     assert all(text.startswith("The distance between") for text in between)

@@ -29,25 +29,39 @@ def renamed(frame: NanoFrame, rng: np.random.Generator) -> Iterator[tuple[dict[s
                 yield question, now, instance
 
 
-def test_only_questions_after_that_thing_alone_are_renamed_and_the_answer_stays(frames: list[NanoFrame]) -> None:
-    rng, seen = np.random.default_rng(0), 0
+def test_only_questions_that_name_the_thing_are_renamed_and_the_others_names_stay(frames: list[NanoFrame]) -> None:
+    rng, alone, beside, answered = np.random.default_rng(0), 0, 0, 0
     for frame in frames:
         for question, now, instance in renamed(frame, rng):
-            seen += 1
-            assert tuple(question["objects"]) == (instance,)
-            assert now["question"] == question["question"].replace(question["names"][0], now["names"][0])
-            same = set(question) - {"question", "names"}
+            place = list(question["objects"]).index(instance)
+            old, new = question["names"][place], now["names"][place]
+            alone, beside = alone + (len(question["names"]) == 1), beside + (len(question["names"]) > 1)
+            assert question["type"] not in ("count", "zero")
+            assert now["question"] == question["question"].replace(old, new)
+            assert [*now["names"][:place], *now["names"][place + 1 :]] == [
+                name for index, name in enumerate(question["names"]) if index != place
+            ]
+            answered += question["answer"] == old
+            assert now["answer"] == (new if question["answer"] == old else question["answer"])
+            same = set(question) - {"question", "names", "answer"}
             assert {name: now[name] for name in same} == {name: question[name] for name in same}
-    assert seen > 5
+    assert alone > 5 and beside > 5 and answered > 0
 
 
-def test_a_renamed_question_looks_where_it_looked_before(frames: list[NanoFrame], tokenizer: Tokenizer) -> None:
-    rng = np.random.default_rng(1)
+def test_a_renamed_question_looks_where_it_looked_before_and_repeats_the_new_name(
+    frames: list[NanoFrame], tokenizer: Tokenizer
+) -> None:
+    rng, repeated = np.random.default_rng(1), 0
     for frame in frames:
         for question, now, _ in renamed(frame, rng):
             encoder = FrameEncoder(frame, tokenizer)
-            ((_, target),) = encoder.encode(now).mentions
-            assert encoder.encode(question).mentions[0][1] == target
+            before, after = encoder.encode(question), encoder.encode(now)
+            assert [target for _, target in after.mentions] == [target for _, target in before.mentions]
+            if now["answer"] != question["answer"]:
+                repeated += 1
+                said = after.ids[after.answer_start + 1 : -1]
+                assert [after.ids[source] for _, source in after.copied] == said
+    assert repeated > 0
 
 
 def test_invented_words_are_many_and_none_is_a_category() -> None:

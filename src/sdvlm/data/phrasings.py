@@ -7,7 +7,7 @@ from typing import Literal
 
 from sdvlm.data.templates import TEMPLATES, Template
 from sdvlm.data.templates_held_out import HELD_OUT_QUESTIONS
-from sdvlm.data.templates_more import MORE_ANSWERS, MORE_QUESTIONS
+from sdvlm.data.templates_more import MORE_ANSWERS, more_questions
 from sdvlm.data.templates_options import OPTIONAL_TEMPLATES
 
 __all__ = ["ALL_TEMPLATES", "Phrasing", "phrasings", "sentences"]
@@ -27,7 +27,7 @@ def phrasings(topic: str, which: Phrasing) -> tuple[tuple[str, str], ...]:
         return core
     if which == "held_out":
         return tuple((f"held_out_{number}", text) for number, text in enumerate(HELD_OUT_QUESTIONS[topic]))
-    return core + tuple((str(len(core) + number), text) for number, text in enumerate(MORE_QUESTIONS[topic]))
+    return core + tuple((str(len(core) + number), text) for number, text in enumerate(more_questions(topic)))
 
 
 @cache

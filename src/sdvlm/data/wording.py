@@ -17,7 +17,7 @@ from sdvlm.data.units import UNITS
 __all__ = ["any_name", "ask_in_unit", "draw_unit", "fill_question", "metres", "plain_name", "rounded", "word"]
 
 _PLACES = ("a", "b", "c")
-_END = re.compile(r"\s*([?.]?)\s*$")
+_END = re.compile(r"\s*([?.:]?)\s*$")
 _SUBJECT = "".join(rf"(?<!\b{word} )" for word in ("of", "and", "than", "to", "from"))
 _LAST_CLAUSE = re.compile(r", (?:as )?(?:measured|seen|along|leaving)\b[^,]*$")
 """ends in how it is measured, where "in feet" would hang on the wrong word"""

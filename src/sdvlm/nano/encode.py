@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:
         return [(text.index(word) + len(word) - 1, tuple(objects))]
     found: list[tuple[int, tuple[int, ...]]] = []
     for place, name in enumerate(names):
-        at = text.find(name.lower())
+        at = _place_of(name.lower(), text)
         if at >= 0:
             found.append((at + len(name) - 1, (objects[place],) if objects else ()))
     return found
@@ -110,12 +111,18 @@ def _copied(question: dict[str, Any], asked: Encoding, answer: Encoding, start: 
     """Of an answer that is one of the question's names: which token of the question each of its tokens repeats."""
     if question["answer"] not in question["names"] or question["point"] is not None:
         return []
-    first = question["question"].lower().find(question["answer"].lower())
+    first = _place_of(question["answer"].lower(), question["question"].lower())
     if first < 0:
         return []
     begin, end = _token_at(asked, first), _token_at(asked, first + len(question["answer"]) - 1)
     same = asked.ids[begin : end + 1] == answer.ids
     return [(start + index, 1 + begin + index) for index in range(len(answer.ids))] if same else []
+
+
+def _place_of(name: str, text: str) -> int:
+    """Where a name first stands as words of its own, else where its letters first stand, else -1."""
+    whole = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)
+    return whole.start() if whole else text.find(name)
 
 
 def _token_at(text: Encoding, character: int) -> int:

@@ -75,7 +75,7 @@ class ShardConfig:
     """how often each family is asked, 1 where it is not named; more of those that are learned slowly"""
     phrasing: Phrasing = "all"
     """wordings drawn from; never the held-out ones"""
-    units: tuple[tuple[str, float], ...] = (("m", 0.8), ("cm", 0.06), ("mm", 0.02), ("ft", 0.06), ("in", 0.06))
+    units: tuple[tuple[str, float], ...] = (("m", 0.5), ("cm", 0.14), ("mm", 0.08), ("ft", 0.14), ("in", 0.14))
     """how often lengths are asked for in each unit"""
 
     @property
@@ -163,15 +163,21 @@ def _coverage(instances: NDArray[np.int32], ids: list[int], side: int, fine: int
 
 
 def room_views(
-    rng: np.random.Generator, rooms: int, frames_per_room: int, questions: int | QuestionConfig, sized: bool = False
+    rng: np.random.Generator,
+    rooms: int,
+    frames_per_room: int,
+    questions: int | QuestionConfig,
+    sized: bool = False,
+    asking_rng: np.random.Generator | None = None,
 ) -> Iterator[tuple[RgbdFrame, Observation, list[QuestionSample]]]:
     """Pictures of fresh rooms with true depth, what they see, their questions. The same generator, the same views.
 
     Args:
-        rng: everything is drawn from it.
+        rng: everything is drawn from it, but for what ``asking_rng`` draws.
         rooms, frames_per_room: how many.
         questions: what to ask of each picture, or how many questions of all families alike, in the core wordings.
         sized: whether things may be named by their size ("the tallest lamp").
+        asking_rng: draws the questions, so that other wordings leave the pictures as they are.
     """
     asking = questions
     if isinstance(asking, int):
@@ -188,13 +194,13 @@ def room_views(
             amodal = renderer.amodal_counts(camera, pose, ids)
             seen = observe(room.objects, drawn.instances, drawn.depth_m, camera, pose, amodal=amodal, colors=colors)
             frame = RgbdFrame(drawn.image, DepthMap(drawn.depth_m, source="rendered"), camera, pose, name="room view")
-            yield frame, seen, ask_all(select(seen), rng, asking, name_config=NameConfig(sizes=sized))
+            yield frame, seen, ask_all(select(seen), asking_rng or rng, asking, name_config=NameConfig(sizes=sized))
 
 
 def make_frames(config: NanoConfig, shard: ShardConfig, seed: int) -> Iterator[NanoFrame]:
-    """Training frames of fresh rooms. The same seed gives the same frames."""
-    rng = np.random.default_rng(seed)
-    for view in room_views(rng, shard.rooms, shard.frames_per_room, shard.asking, sized=True):
+    """Training frames of fresh rooms. The same seed gives the same frames, and the same pictures whatever is asked."""
+    rng, asking_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    for view in room_views(rng, shard.rooms, shard.frames_per_room, shard.asking, sized=True, asking_rng=asking_rng):
         yield nano_frame(config, *view)
 
 

@@ -2,7 +2,8 @@
 
 Rooms hold a few dozen kinds of thing, photographs anything. Asked how far away the "mustard bottle" is, a model that
 was only ever asked about what it knows takes an unknown word for something absent, and guesses. So some questions after
-the most prominent thing call it by an invented word: an unknown name is then the best guess of what one asks about.
+the most prominent thing, alone or beside another, call it by an invented word: an unknown name is then the best guess of
+what one asks about, and where names are compared the model learns to repeat one that it has never said.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from sdvlm.nano.frames import NanoFrame
 
 __all__ = ["call_by_invented_name", "invented_word", "most_prominent"]
 
-_ASKED = (QuestionType.ABSOLUTE_DISTANCE, QuestionType.SCALE_ESTIMATION, QuestionType.POSITION)
+_NOT_ASKED = (QuestionType.COUNT, QuestionType.ZERO)
+"""families that ask about all things of a name, or about none"""
 _CONSONANTS, _VOWELS, _ENDINGS = "bcdfghjklmnprstvwz", "aeiou", ("", "n", "r", "l", "ck", "st", "t")
 
 
@@ -40,11 +42,18 @@ def most_prominent(frame: NanoFrame) -> int | None:
 
 
 def call_by_invented_name(question: dict[str, Any], prominent: int | None, rng: np.random.Generator) -> dict[str, Any]:
-    """The question (``frames.plain_question``) with an invented name, if it asks after the prominent thing and nothing
-    else; otherwise as it is."""
-    names, text = question["names"], question["question"]
-    alone = len(names) == 1 and tuple(question["objects"]) == (prominent,) and question["point"] is None
-    if not alone or QuestionType(question["type"]) not in _ASKED or text.count(names[0]) != 1:
+    """The question (``frames.plain_question``) with an invented name for the prominent thing, if it names that; otherwise
+    as it is. An answer that is the name becomes the new one."""
+    objects, names = tuple(question["objects"]), question["names"]
+    if QuestionType(question["type"]) in _NOT_ASKED or question["point"] is not None or prominent not in objects:
         return question
-    word = invented_word(rng)
-    return {**question, "question": text.replace(names[0], word), "names": [word]}
+    place = objects.index(prominent)
+    if len(names) != len(objects) or question["question"].count(names[place]) != 1:
+        return question
+    name, word = names[place], invented_word(rng)
+    return {
+        **question,
+        "question": question["question"].replace(name, word),
+        "answer": word if question["answer"] == name else question["answer"],
+        "names": [*names[:place], word, *names[place + 1 :]],
+    }

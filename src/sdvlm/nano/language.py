@@ -69,6 +69,7 @@ def image_token_losses(
     facts: FactsHead,
     values: ValuesHead,
     between: BetweenHead,
+    settling: bool = False,
 ) -> AnswerLosses:
     """Losses of answers, grounding and read-outs, given the tower's features.
 
@@ -80,6 +81,8 @@ def image_token_losses(
         facts: read-out of the names' states.
         values: read-out of the states that say numbers, before the last layer.
         between: read-out of the states that fetched names, right behind the layer that fetches.
+        settling: the read-outs learn what they read, and the model is not moved to suit them: for fresh read-outs of a
+            trained model.
     """
     model = vlm.model.language_model
     cache = _read_prefix(vlm, model, fused_tokens(vlm, fusion, features, packed_depth))
@@ -92,10 +95,10 @@ def image_token_losses(
         per_token = F.cross_entropy(logits, batch.labels[asked], reduction="none")
         total = per_token.new_zeros(len(batch.ids)).index_add(0, asked.nonzero()[:, 0], per_token)
         answers.append(total / asked.sum(1).clamp(min=1))
-        of_names = _name_losses(model, batch, cache, out.hidden_states[: GROUNDING_LAYER + 2], facts)
+        of_names = _name_losses(model, batch, cache, out.hidden_states[: GROUNDING_LAYER + 2], facts, settling)
         grounding.append(of_names[0])
         named.append(of_names[1])
-        before_last = out.hidden_states[len(model.layers) - 1]
+        before_last = _held(out.hidden_states[len(model.layers) - 1], settling)
         said.append(values.losses(before_last[batch.said_rows, batch.said_columns], batch.said))
         where = batch.fetch_rows, batch.fetch_columns
         fetching.append(
@@ -105,7 +108,8 @@ def image_token_losses(
         copying.append(
             fetching_loss(model, copying_layer, out.hidden_states[copying_layer], cache, *said_names, batch.copy_of)
         )
-        apart.append(between.losses(out.hidden_states[FETCHING_LAYER + 1][where], batch.between))
+        fetched = _held(out.hidden_states[FETCHING_LAYER + 1], settling)
+        apart.append(between.losses(fetched[where], batch.between))
     return AnswerLosses(
         answer=torch.cat(answers).mean(),
         grounding=torch.cat(grounding).mean(),
@@ -158,10 +162,20 @@ def fused_tokens(
     return fused.view(count, tokens, -1)
 
 
+def _held(states: Tensor, still: bool) -> Tensor:
+    """The states, without a gradient if they are to stay as they are."""
+    return states.detach() if still else states
+
+
 def _name_losses(
-    model: LlamaModel, batch: QuestionRows, cache: Any, states: tuple[Tensor, ...], facts: FactsHead
+    model: LlamaModel,
+    batch: QuestionRows,
+    cache: Any,
+    states: tuple[Tensor, ...],
+    facts: FactsHead,
+    settling: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    before, behind = states[GROUNDING_LAYER], states[GROUNDING_LAYER + 1]
+    before, behind = states[GROUNDING_LAYER], _held(states[GROUNDING_LAYER + 1], settling)
     grounding = grounding_loss(model, GROUNDING_LAYER, before, cache, batch.rows, batch.columns, batch.targets)
     return grounding, facts.losses(behind[batch.rows, batch.columns], batch.facts)
 

@@ -64,9 +64,9 @@ class Recipe:
     """the scale is between this and one over this, log-uniform"""
     noisy_depth: float = 0.3
     """share of the pictures with depth whose depth gets noise and holes"""
-    invented_names: float = 0.5
-    """share of the questions after the most prominent thing alone that call it by an invented word"""
-    noisy_wording: float = 0.5
+    invented_names: float = 0.3
+    """share of the questions about the most prominent thing, alone or beside others, that call it by an invented word"""
+    noisy_wording: float = 0.25
     """share of the questions whose words that ask nothing are varied at random"""
     facts_weight: float = 4.0
     """weight of the facts loss beside the grounding loss"""

@@ -172,6 +172,7 @@ def train_language(
                 learner.facts,
                 learner.values,
                 learner.between,
+                settling=bool(recipe.start) and step < recipe.warmup * recipe.steps,
             )
         weight = recipe.grounding_weight * (1 - 0.9 * step / recipe.steps)
         family_of = torch.cat([rows.family for rows in drawn.batches])
