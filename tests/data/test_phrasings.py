@@ -59,7 +59,8 @@ def test_every_way_to_ask_names_the_same_objects_and_numbers(topic):
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_line_of_the_wordings_is_one_question_that_no_other_topic_has(topic):
     for text in more_questions(topic):
-        assert text == text.strip() and text[-1] in "?.:", text
+        assert text == text.strip(), text
+        assert text[-1] in "?.:", text
     others = {words_of(text) for other in TOPICS if other != topic for _, text in phrasings(other, "all")}
     assert not {words_of(text) for text in more_questions(topic)} & others
 

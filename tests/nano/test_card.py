@@ -1,4 +1,10 @@
-from sdvlm.nano.card import model_card
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from sdvlm.nano.card import main, model_card
 
 
 def board(right: int) -> dict:
@@ -35,3 +41,29 @@ def test_the_card_says_what_changes_and_other_exams_do_to_it() -> None:
     assert "| lengths asked in other units | 50 (60 in metres; 99 % of the answers name the unit) |" in card
     assert "## Rooms of another scale" in card
     assert "in points: 25 (20-30) over trained without depth." in card
+
+
+def test_a_finished_run_is_written_down_with_its_losses_and_notes(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "with-depth" / "checkpoint"
+    folder.mkdir(parents=True)
+    save_file({"a": torch.zeros(1000, 20), "b": torch.zeros(5)}, folder / "model.safetensors")
+    (folder / "nano.json").write_text(json.dumps({"image_size": 192, "patch_size": 16}))
+    log = [{"step": step, "answer": 2.0 / step, "facts": 1.0} for step in (100, 200)]
+    (folder.parent / "weights.log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    (tmp_path / "out" / "recipe.json").write_text(json.dumps({"steps": 200}))
+    scores = {"rows": {"rooms": {"with depth": board(60)}}, "questions": 987, "pictures": 124}
+    (tmp_path / "out" / "scores.json").write_text(json.dumps(scores))
+    (tmp_path / "notes.md").write_text("# Notes\n\n- First.\n- Second.\n")
+    (tmp_path / "controls.json").write_text(json.dumps({"failed": ["T3"]}))
+    names = ("notes.md", "scores.json", "card.md", "controls.json")
+    given = [word for name in names for word in (f"--{name.split('.')[0]}", str(tmp_path / name))]
+    main([str(tmp_path / "out"), *given])
+
+    kept = json.loads((tmp_path / "scores.json").read_text())
+    run = {"parameters": 20_005 / 1e6, "image_tokens": 144, "notes": ["First.", "Second."], "recipe": {"steps": 200}}
+    assert {name: kept["run"][name] for name in run} == run
+    assert kept["curve"] == {"with-depth": [{"step": 100, "answer": 0.02}, {"step": 200, "answer": 0.01}]}
+    assert kept["controls"] == {"failed": ["T3"]}
+    card = (tmp_path / "card.md").read_text()
+    assert "- Second." in card
+    assert "with-depth 0.02 at step 100, 0.01 at step 200" in card

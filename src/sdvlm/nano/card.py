@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["model_card"]
+from safetensors import safe_open
+
+from sdvlm.nano.recipe import ARMS
+
+__all__ = ["model_card", "record"]
 
 _COLUMNS = ("with depth", "trained without depth", "min-max depth code", "constant")
 _CONTROLS = ("depth withheld", "another picture's depth", "shuffled depth")
@@ -65,7 +71,7 @@ def model_card(scores: dict[str, Any], run: dict[str, Any]) -> str:
     for exam, (title, words) in _SECTIONS.items():
         if exam in rows:
             lines += ["", title, "", words, "", *_table(rows[exam]), *_leads(scores, exam)]
-    lines += ["", "## Data and training", "", *[f"- {note}" for note in run["notes"]], ""]
+    lines += ["", "## Data and training", "", *[f"- {note}" for note in run["notes"]], *_curve(scores), ""]
     return "\n".join(lines)
 
 
@@ -104,21 +110,65 @@ def _robustness(scores: dict[str, Any]) -> list[str]:
     return lines if len(lines) > 3 else []
 
 
+def _curve(scores: dict[str, Any]) -> list[str]:
+    """How the mean loss of an answer fell, arm by arm."""
+    said = []
+    for arm, losses in scores.get("curve", {}).items():
+        some = losses[:: max(1, len(losses) // 5)]
+        said.append(f"{arm} " + ", ".join(f"{one['answer']:.2f} at step {one['step']}" for one in some))
+    return [f"- The curve, mean loss of an answer over the hundred steps before: {'; '.join(said)}."] if said else []
+
+
 def _cell(score: dict[str, Any]) -> str:
     low, high = score["interval"]
     return f"{100 * score['rate']:.0f} ({100 * low:.0f}-{100 * high:.0f})"
 
 
+def record(out: Path, notes: Sequence[str], controls: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What is kept of a finished and scored run: its scores, how it was made, how its losses fell.
+
+    Args:
+        out: folder of ``nano.train``, with ``scores.json`` of ``nano.evaluate``.
+        notes: sentences for the card.
+        controls: what ``sdvlm bench controls --model`` wrote about the model with depth.
+    """
+    weights = out / "with-depth" / "checkpoint" / "model.safetensors"
+    config = json.loads((weights.parent / "nano.json").read_text())
+    with safe_open(weights, framework="pt") as file:
+        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    run = {
+        "parameters": parameters / 1e6,
+        "megabytes": weights.stat().st_size / 1e6,
+        "image_tokens": (config["image_size"] // config["patch_size"]) ** 2,
+        "notes": list(notes),
+        "recipe": json.loads((out / "recipe.json").read_text()),
+    }
+    curve = {arm: _losses(out / arm / "weights.log.jsonl") for arm in ARMS if (out / arm).exists()}
+    kept: dict[str, Any] = json.loads((out / "scores.json").read_text()) | {"run": run, "curve": curve}
+    return kept if controls is None else kept | {"controls": controls}
+
+
+def _losses(log: Path) -> list[dict[str, float]]:
+    """Mean loss of the answers before each step that was reported."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{"step": line["step"], "answer": line["answer"]} for line in lines]
+
+
 def main(argv: list[str] | None = None) -> None:
-    """``python -m sdvlm.nano.card SCORES.json CARD.md``; the scores hold ``run``, see :func:`model_card`."""
+    """``python -m sdvlm.nano.card OUT --notes NOTES.md --scores SCORES.json --card CARD.md``."""
     import argparse
 
-    parser = argparse.ArgumentParser(description="Write the nano model's card.")
-    for name in ("scores", "card"):
-        parser.add_argument(name, type=Path)
+    parser = argparse.ArgumentParser(description="Write down a finished run of nano: its scores and its model card.")
+    parser.add_argument("out", type=Path, help="folder of sdvlm nano train, scored")
+    parser.add_argument("--notes", type=Path, required=True, help="sentences for the card, a list item a line")
+    parser.add_argument("--scores", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--card", type=Path, required=True, help="Markdown to write")
+    parser.add_argument("--controls", type=Path, help="what sdvlm bench controls --model wrote")
     args = parser.parse_args(argv)
-    scores = json.loads(args.scores.read_text())
-    args.card.write_text(model_card(scores, scores["run"]), encoding="utf-8")
+    notes = [line.removeprefix("- ") for line in args.notes.read_text().splitlines() if line.startswith("- ")]
+    kept = record(args.out, notes, None if args.controls is None else json.loads(args.controls.read_text()))
+    args.scores.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    args.card.write_text(model_card(kept, kept["run"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

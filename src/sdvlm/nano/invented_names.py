@@ -1,8 +1,8 @@
 """Words that the model has never read: it is taught to take them for the most prominent thing in the picture.
 
 Rooms hold a few dozen kinds of thing, photographs anything. Asked how far away the "mustard bottle" is, a model that
-was only ever asked about what it knows takes an unknown word for something absent, and guesses. So some questions after
-the most prominent thing, alone or beside another, call it by an invented word: an unknown name is then the best guess of
+was only ever asked about what it knows takes an unknown word for something absent, and guesses. So some questions about
+the most prominent thing, alone or beside others, call it by an invented word: an unknown name is then the best guess of
 what one asks about, and where names are compared the model learns to repeat one that it has never said.
 """
 
@@ -42,8 +42,8 @@ def most_prominent(frame: NanoFrame) -> int | None:
 
 
 def call_by_invented_name(question: dict[str, Any], prominent: int | None, rng: np.random.Generator) -> dict[str, Any]:
-    """The question (``frames.plain_question``) with an invented name for the prominent thing, if it names that; otherwise
-    as it is. An answer that is the name becomes the new one."""
+    """The question (``frames.plain_question``) with an invented name for the prominent thing, if it names that, else as
+    it is. An answer that is the name becomes the new one."""
     objects, names = tuple(question["objects"]), question["names"]
     if QuestionType(question["type"]) in _NOT_ASKED or question["point"] is not None or prominent not in objects:
         return question

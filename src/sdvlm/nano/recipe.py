@@ -65,7 +65,7 @@ class Recipe:
     noisy_depth: float = 0.3
     """share of the pictures with depth whose depth gets noise and holes"""
     invented_names: float = 0.3
-    """share of the questions about the most prominent thing, alone or beside others, that call it by an invented word"""
+    """share of the questions that name the most prominent thing in which it goes by an invented word"""
     noisy_wording: float = 0.25
     """share of the questions whose words that ask nothing are varied at random"""
     facts_weight: float = 4.0

@@ -87,11 +87,15 @@ class Sampler:
         recipe, frame = self.recipe, self.frames[index]
         encoder = FrameEncoder(frame, self.tokenizer)
         shown = Showing.draw(recipe, rng)
+        asked = self._questions(index, places, shown.factor)
+        if len(asked) < len(places):  # none of the picture's questions can be asked at that scale
+            shown = replace(shown, factor=1.0)
+            asked = self._questions(index, places, 1.0)
         packed = shown.grid(torch.from_numpy(frame.depth), rng)
         planes = shown.planes(torch.from_numpy(frame.planes).float(), rng)
         prominent = most_prominent(frame)
         encoded = []
-        for question in self._questions(index, places, shown.factor):
+        for question in asked:
             if rng.random() < recipe.invented_names:
                 question = call_by_invented_name(question, prominent, rng)
             if rng.random() < recipe.noisy_wording:
