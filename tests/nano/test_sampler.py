@@ -51,3 +51,14 @@ def test_a_frames_questions_are_ordered_by_their_tokens(frames: list[NanoFrame],
         counts = [len(tokenizer.encode(f"{one['question']} {one['answer']}").ids) for one in ordered]
         assert counts == sorted(counts)
         assert sorted(one["question"] for one in ordered) == sorted(one["question"] for one in frame.questions)
+
+
+def test_a_picture_whose_questions_cannot_be_scaled_is_shown_as_it_is(
+    frames: list[NanoFrame], tokenizer: Tokenizer
+) -> None:
+    asked = tuple({**one, "question": f"{one['question']} Is that half a meter?"} for one in frames[0].questions)
+    still = [replace(frames[0], questions=asked)]
+    recipe = replace(Recipe(), pictures=2, questions=4, buckets=2, depth_dropout=0.0, scaled_depth=1.0, noisy_depth=0.0)
+    drawn = Sampler(still, tokenizer, recipe, 2).draw(0)
+    assert [len(rows.ids) for rows in drawn.batches] == [2 * 2] * 2
+    assert torch.equal(drawn.depth[0], torch.from_numpy(frames[0].depth))
