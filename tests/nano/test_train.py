@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sdvlm.models.processor import DepthProcessor
 from sdvlm.models.wrapper import DepthVLM
@@ -39,6 +40,20 @@ def test_the_recipe_runs_through_and_what_is_there_is_not_made_again(tmp_path: P
     assert {path.name for path in again if again[path] != made.get(path)} <= {"weights.safetensors"}
     with pytest.raises(SdvlmError, match="holds a run with steps 2, and 3 was asked for"):
         train_nano(replace(toy_recipe, steps=3), tmp_path, arms)
+
+
+def test_arms_trained_side_by_side_come_to_the_weights_of_arms_trained_in_turn(
+    tmp_path: Path, toy_recipe: Recipe
+) -> None:
+    arms = ("with-depth", "min-max")
+    in_turn = train_nano(toy_recipe, tmp_path / "in-turn", arms)
+    shutil.copytree(tmp_path / "in-turn" / "data", tmp_path / "beside" / "data")
+    beside = train_nano(toy_recipe, tmp_path / "beside", arms, workers=2)
+    for one, other in zip(in_turn, beside, strict=True):
+        ours, theirs = (load_file(place / "model.safetensors") for place in (one, other))
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert torch.allclose(value.float(), theirs[name].float(), atol=2e-3), name
 
 
 def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path, toy_recipe: Recipe) -> None:

@@ -43,7 +43,7 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the third stage.", show_default=False)] = None,
     only_data: Annotated[bool, typer.Option("--only-data", help="Draw the rooms and stop.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw rooms.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw rooms, then train side by side.")] = 2,
     device: Annotated[str, typer.Option(help="torch device of the training.")] = "cpu",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile layers; needs a C++ compiler.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -96,9 +96,10 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
         for row, kept in zip(rows, (pool.map if workers > 1 else map)(ask, rows), strict=True):
             sat.setdefault(row.exam, {})[row.name] = sitting = Sitting.from_dict(kept)
             log.info("%s, %s: %.3f", row.exam, row.name, sitting.board.macro)
-    constant = fitted_constant()
-    for exam in [ROOMS, *[PHOTOGRAPHS] * (photographs is not None)]:
-        sat[exam]["constant"] = sit_constant(constant, _exam(exam, photographs, limit))
+    for name in [ROOMS, *[PHOTOGRAPHS] * (photographs is not None)]:
+        exam = _exam(name, photographs, limit)
+        path = out / "sittings" / f"constant-{name}-{_digest(exam).hexdigest()}.json"
+        sat[name]["constant"] = Sitting.from_dict(_kept(path, partial(_sit_constant, exam)))
     units = _units(sat.pop(METRES)["with depth"], sat.pop(UNITS)["with depth"], limit) if METRES in sat else {}
     result = {
         "command": "sdvlm nano score OUT",
@@ -116,6 +117,7 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
     return result
 
 
+@cache
 def fitted_constant(pictures: int = 1500) -> ConstantAnswers:
     """The best answers that do not look, fitted on fresh rooms that nothing else uses."""
     views = held_out_views(HELD_OUT_SEED + 1)
@@ -174,21 +176,40 @@ def _sit_or_read(out: Path, photographs: Path | None, limit: int | None, one_thr
     """The row's sitting as plain values, kept under ``out/sittings`` by what it depends on."""
     place = out / row.arm / "checkpoint"
     exam = _exam(row.name if row.name.startswith("wording") else row.exam, photographs, limit)
-    digest = hashlib.blake2b((place / "model.safetensors").read_bytes(), digest_size=6)
-    for frame, questions in exam:
-        digest.update(repr((frame.name, [(one.question, one.answer_typed) for one in questions])).encode())
+    digest = _digest(exam)
+    digest.update((place / "model.safetensors").read_bytes())
     name = "-".join((row.arm, row.exam, row.name, digest.hexdigest())).replace(" ", "_")
-    path = out / "sittings" / f"{name}.json"
-    if not path.exists():
+
+    def ask() -> Sitting:
         import torch
 
         if one_thread:
             torch.set_num_threads(1)
-        sitting = sit(*_model(place), exam, _change(row, exam))
+        return sit(*_model(place), exam, _change(row, exam))
+
+    return _kept(out / "sittings" / f"{name}.json", ask)
+
+
+def _digest(exam: Exam) -> Any:
+    """Of everything that an exam asks, to be added to."""
+    digest = hashlib.blake2b(digest_size=6)
+    for frame, questions in exam:
+        digest.update(repr((frame.name, [(one.question, one.answer_typed) for one in questions])).encode())
+    return digest
+
+
+def _kept(path: Path, make: Callable[[], Sitting]) -> dict[str, Any]:
+    """The sitting of a file as plain values, made where it is not there."""
+    if not path.exists():
+        sitting = make()
         path.parent.mkdir(exist_ok=True)
         with atomic_file(path) as stream:
             stream.write(json.dumps(sitting.to_dict()).encode())
     return dict(json.loads(path.read_text()))
+
+
+def _sit_constant(exam: Exam) -> Sitting:
+    return sit_constant(fitted_constant(), exam)
 
 
 def _leads(rows: dict[str, Sitting]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Recipe:
     said_weight: float = 1.0
     """weight of the loss of the values read off the states that say numbers"""
     compiled: bool = False
-    """compile the language model's layers, a third faster on a CPU; needs a C++ compiler"""
+    """compile the language model's layers; needs a C++ compiler, and minutes on a CPU, so it is for long runs"""
     device: str = "cpu"
     """torch device that the stages run on"""
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -47,8 +50,12 @@ def _make_shard(recipe: Recipe, job: tuple[Path, int]) -> Path:
     return path
 
 
+def _frames(paths: list[Path]) -> Iterator[NanoFrame]:
+    return (frame for path in paths for frame in read_shard(path))
+
+
 def _read(paths: list[Path]) -> list[NanoFrame]:
-    frames = [frame for path in paths for frame in read_shard(path)]
+    frames = list(_frames(paths))
     log.info("%d frames, %d questions", len(frames), sum(len(frame.questions) for frame in frames))
     return frames
 
@@ -76,7 +83,7 @@ def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1)
         recipe: every number of it; kept in ``out/recipe.json``.
         out: folder of the run.
         arms: names of ``recipe.ARMS``; none: only the data is made.
-        workers: processes that draw rooms.
+        workers: processes that draw rooms, and then train towers and arms side by side.
 
     Returns:
         A checkpoint folder for each arm.
@@ -92,27 +99,72 @@ def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1)
     if not arms:
         return []
     cut = round(recipe.tower_share * len(paths))
-    towers = {early: out / f"tower{'-with-depth' if early else ''}.safetensors" for early in (False, True)}
     recipes = {name: ARMS[name](recipe) for name in arms}
-    missing = {arm.config.early: arm for arm in recipes.values() if not towers[arm.config.early].exists()}
+    seeing = {arm.config.early: arm for arm in recipes.values()}
+    missing = [arm for early, arm in seeing.items() if not _tower_path(out, early).exists()]
     if missing:
-        frames = _read(paths[:cut])
-        tokenizer = make_tokenizer(recipe, out / "tokenizer.json", frames[:1000])
-        for early, arm in missing.items():
-            train_tower(arm, towers[early], frames, tokenizer)
-    tokenizer, frames = Tokenizer.from_file(str(out / "tokenizer.json")), _read(paths[cut:])
-    for name, arm in recipes.items():
-        folder, tower = out / name, towers[arm.config.early]
+        make_tokenizer(recipe, out / "tokenizer.json", islice(_frames(paths[:cut]), 1000))
+    _each(partial(_train_tower, out, paths[:cut]), missing, workers)
+    if False in seeing:
+        _keep_features(out, paths[cut:], seeing[False])
+    _each(partial(_train_arm, out, paths[cut:]), list(recipes.items()), workers)
+    return [out / name / "checkpoint" for name in arms]
+
+
+def _each(job: Callable[[Any], None], items: list[Any], workers: int) -> None:
+    """Run a job for every item, here or in processes that share the threads of this one."""
+    if min(workers, len(items)) <= 1:
+        for item in items:
+            job(item)
+        return
+    import torch
+
+    begin = partial(_begin_worker, max(1, torch.get_num_threads() // workers), log.getEffectiveLevel())
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin) as pool:
+        list(pool.map(job, items))
+
+
+def _begin_worker(threads: int, level: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    log.setLevel(level)
+
+
+def _tower_path(out: Path, early: bool) -> Path:
+    return out / f"tower{'-with-depth' if early else ''}.safetensors"
+
+
+def _train_tower(out: Path, paths: list[Path], arm: Recipe) -> None:
+    """The tower of the arms that see depth in it, or of those that do not."""
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    train_tower(arm, _tower_path(out, arm.config.early), _read(paths), tokenizer)
+
+
+def _keep_features(out: Path, paths: list[Path], arm: Recipe) -> None:
+    """What the tower without depth sees in every picture, made once for all arms that have it."""
+    features = out / "features.safetensors"
+    if not features.exists():
+        tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+        tower_features(arm, features, _tower_path(out, False), _read(paths), tokenizer)
+
+
+def _train_arm(out: Path, paths: list[Path], named: tuple[str, Recipe]) -> None:
+    """Names and answers of an arm, then its checkpoint."""
+    name, arm = named
+    folder, tower = out / name, _tower_path(out, arm.config.early)
+    folder.mkdir(exist_ok=True)
+    names, weights = folder / "names.safetensors", folder / "weights.safetensors"
+    if not weights.exists():
+        tokenizer, frames = Tokenizer.from_file(str(out / "tokenizer.json")), _read(paths)
         look: Look = frames
         if not arm.config.early:
             look = tower_features(arm, out / "features.safetensors", tower, frames, tokenizer)
-        folder.mkdir(exist_ok=True)
-        names, weights = folder / "names.safetensors", folder / "weights.safetensors"
         train_names(arm, names, tower, frames, look, tokenizer)
         train_language(arm, weights, names, frames, look, tokenizer)
-        if not (folder / "checkpoint").exists():
-            export_checkpoint(weights, out / "tokenizer.json", folder / "checkpoint", arm.config)
-    return [out / name / "checkpoint" for name in arms]
+    if not (folder / "checkpoint").exists():
+        export_checkpoint(weights, out / "tokenizer.json", folder / "checkpoint", arm.config)
 
 
 _ANYWHERE = ("device", "compiled")
