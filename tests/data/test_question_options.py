@@ -292,13 +292,13 @@ def test_a_label_for_several_things_is_not_counted_and_asked_after_in_the_singul
 
 def test_verbs_agree_with_a_plural_name(plural_samples):
     texts = [text for sample, _ in plural_samples for text in (sample.question, sample.answer)]
-    assert "How tall are the kitchen cabinets?" in {text.replace(" in feet", "") for text in texts}
+    assert any(re.match(r"How (tall|high|long|wide|big) are the kitchen cabinets\b", text) for text in texts)
     assert any(text.startswith("The kitchen cabinets measure ") for text in texts)
     wrong = re.compile(r"^The kitchen cabinets (is|measures)|(is|does|how far) the kitchen cabinets( is)?\b", re.I)
     right = re.compile(r"how far the kitchen cabinets (are|stand)")
     assert [text for text in texts if wrong.search(text) and not right.search(text)] == []
     between = [text for text in texts if "and the kitchen cabinets is" in text]
-    assert all(text.startswith("The distance between") for text in between)
+    assert all(re.search("distance between|which of", text) for text in between)
 
 
 def test_defaults_draw_the_samples_that_nano_was_trained_on(make_room):
