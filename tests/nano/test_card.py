@@ -50,7 +50,7 @@ def test_a_finished_run_is_written_down_with_its_losses_and_notes(tmp_path: Path
     (folder / "nano.json").write_text(json.dumps({"image_size": 192, "patch_size": 16}))
     log = [{"step": step, "answer": 2.0 / step, "facts": 1.0} for step in (100, 200)]
     (folder.parent / "weights.log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
-    (tmp_path / "out" / "recipe.json").write_text(json.dumps({"steps": 200}))
+    (tmp_path / "out" / "recipe.json").write_text(json.dumps({"steps": 200, "start": "/some/where/old"}))
     scores = {"rows": {"rooms": {"with depth": board(60)}}, "questions": 987, "pictures": 124}
     (tmp_path / "out" / "scores.json").write_text(json.dumps(scores))
     (tmp_path / "notes.md").write_text("# Notes\n\n- First.\n- Second.\n")
@@ -60,7 +60,12 @@ def test_a_finished_run_is_written_down_with_its_losses_and_notes(tmp_path: Path
     main([str(tmp_path / "out"), *given])
 
     kept = json.loads((tmp_path / "scores.json").read_text())
-    run = {"parameters": 20_005 / 1e6, "image_tokens": 144, "notes": ["First.", "Second."], "recipe": {"steps": 200}}
+    run = {
+        "parameters": 20_005 / 1e6,
+        "image_tokens": 144,
+        "notes": ["First.", "Second."],
+        "recipe": {"steps": 200, "start": "old"},
+    }
     assert {name: kept["run"][name] for name in run} == run
     assert kept["curve"] == {"with-depth": [{"step": 100, "answer": 0.02}, {"step": 200, "answer": 0.01}]}
     assert kept["controls"] == {"failed": ["T3"]}

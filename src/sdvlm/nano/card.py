@@ -114,7 +114,8 @@ def _curve(scores: dict[str, Any]) -> list[str]:
     """How the mean loss of an answer fell, arm by arm."""
     said = []
     for arm, losses in scores.get("curve", {}).items():
-        some = losses[:: max(1, len(losses) // 5)]
+        step = max(1, len(losses) // 5)
+        some = losses[step - 1 :: step]
         said.append(f"{arm} " + ", ".join(f"{one['answer']:.2f} at step {one['step']}" for one in some))
     return [f"- The curve, mean loss of an answer over the hundred steps before: {'; '.join(said)}."] if said else []
 
@@ -136,12 +137,13 @@ def record(out: Path, notes: Sequence[str], controls: dict[str, Any] | None = No
     config = json.loads((weights.parent / "nano.json").read_text())
     with safe_open(weights, framework="pt") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    recipe = json.loads((out / "recipe.json").read_text())
     run = {
         "parameters": parameters / 1e6,
         "megabytes": weights.stat().st_size / 1e6,
         "image_tokens": (config["image_size"] // config["patch_size"]) ** 2,
         "notes": list(notes),
-        "recipe": json.loads((out / "recipe.json").read_text()),
+        "recipe": recipe | {"start": Path(recipe.get("start", "")).name},
     }
     curve = {arm: _losses(out / arm / "weights.log.jsonl") for arm in ARMS if (out / arm).exists()}
     kept: dict[str, Any] = json.loads((out / "scores.json").read_text()) | {"run": run, "curve": curve}
