@@ -63,7 +63,8 @@ def test_scaled_answers_are_right_for_a_room_that_much_larger(asked, factor):
             assert sample.answer_typed.kind in OF_LENGTH or sample.type == "refer_obj_estimation"
             continue
         question, answer = (text for _, text in scaled.turns)
-        read = parse_answer(answer, sample.type, question=question, options=sample.names)
+        kind = sample.answer_typed.kind
+        read = parse_answer(answer, sample.type, question=question, options=sample.names, kind=kind)
         assert is_right(read, scaled.answer)
         if sample.answer_typed.kind in OF_LENGTH:
             of_length += 1
