@@ -20,6 +20,7 @@ from sdvlm.data.schema import AnswerKind
 from sdvlm.data.select import SelectConfig, select
 from sdvlm.data.units import UNITS
 from sdvlm.data.verify import find_faults
+from sdvlm.data.wording import fill_question
 from sdvlm.eval.answers import parse_answer
 from sdvlm.scenes.scene import SceneObject
 from sdvlm.types import Box3D, Camera, SdvlmError
@@ -293,6 +294,8 @@ def test_a_label_for_several_things_is_not_counted_and_asked_after_in_the_singul
 def test_verbs_agree_with_a_plural_name(plural_samples):
     texts = [text for sample, _ in plural_samples for text in (sample.question, sample.answer)]
     assert any(re.match(r"How (tall|high|long|wide|big) are the kitchen cabinets\b", text) for text in texts)
+    filled = fill_question("How tall is the {a}?", {"a": "kitchen cabinets"}, ["kitchen cabinets"])
+    assert filled == "How tall are the kitchen cabinets?"
     assert any(text.startswith("The kitchen cabinets measure ") for text in texts)
     wrong = re.compile(r"^The kitchen cabinets (is|measures)|(is|does|how far) the kitchen cabinets( is)?\b", re.I)
     right = re.compile(r"how far the kitchen cabinets (are|stand)")

@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.recipe import ARMS
 
 __all__ = ["model_card", "record"]
@@ -134,14 +135,14 @@ def record(out: Path, notes: Sequence[str], controls: dict[str, Any] | None = No
         controls: what ``sdvlm bench controls --model`` wrote about the model with depth.
     """
     weights = out / "with-depth" / "checkpoint" / "model.safetensors"
-    config = json.loads((weights.parent / "nano.json").read_text())
+    config = NanoConfig(**json.loads((weights.parent / "nano.json").read_text()))
     with safe_open(weights, framework="pt") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     recipe = json.loads((out / "recipe.json").read_text())
     run = {
         "parameters": parameters / 1e6,
         "megabytes": weights.stat().st_size / 1e6,
-        "image_tokens": (config["image_size"] // config["patch_size"]) ** 2,
+        "image_tokens": config.image_tokens,
         "notes": list(notes),
         "recipe": recipe | {"start": Path(recipe.get("start", "")).name},
     }

@@ -202,7 +202,6 @@ def _kept(path: Path, make: Callable[[], Sitting]) -> dict[str, Any]:
     """The sitting of a file as plain values, made where it is not there."""
     if not path.exists():
         sitting = make()
-        path.parent.mkdir(exist_ok=True)
         with atomic_file(path) as stream:
             stream.write(json.dumps(sitting.to_dict()).encode())
     return dict(json.loads(path.read_text()))

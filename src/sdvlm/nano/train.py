@@ -11,7 +11,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,13 @@ def _make_shard(recipe: Recipe, job: tuple[Path, int]) -> Path:
     return path
 
 
-def _frames(paths: list[Path]) -> Iterator[NanoFrame]:
+def _frames(paths: Sequence[Path]) -> Iterator[NanoFrame]:
     return (frame for path in paths for frame in read_shard(path))
 
 
-def _read(paths: list[Path]) -> list[NanoFrame]:
+@lru_cache(maxsize=1)
+def _read(paths: tuple[Path, ...]) -> list[NanoFrame]:
+    """The frames of some shards, read once by a process that trains several towers or arms on them."""
     frames = list(_frames(paths))
     log.info("%d frames, %d questions", len(frames), sum(len(frame.questions) for frame in frames))
     return frames
@@ -104,10 +106,10 @@ def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1)
     missing = [arm for early, arm in seeing.items() if not _tower_path(out, early).exists()]
     if missing:
         make_tokenizer(recipe, out / "tokenizer.json", islice(_frames(paths[:cut]), 1000))
-    _each(partial(_train_tower, out, paths[:cut]), missing, workers)
+    _each(partial(_train_tower, out, tuple(paths[:cut])), missing, workers)
     if False in seeing:
         _keep_features(out, paths[cut:], seeing[False])
-    _each(partial(_train_arm, out, paths[cut:]), list(recipes.items()), workers)
+    _each(partial(_train_arm, out, tuple(paths[cut:])), list(recipes.items()), workers)
     return [out / name / "checkpoint" for name in arms]
 
 
@@ -136,7 +138,7 @@ def _tower_path(out: Path, early: bool) -> Path:
     return out / f"tower{'-with-depth' if early else ''}.safetensors"
 
 
-def _train_tower(out: Path, paths: list[Path], arm: Recipe) -> None:
+def _train_tower(out: Path, paths: tuple[Path, ...], arm: Recipe) -> None:
     """The tower of the arms that see depth in it, or of those that do not."""
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     train_tower(arm, _tower_path(out, arm.config.early), _read(paths), tokenizer)
@@ -147,10 +149,10 @@ def _keep_features(out: Path, paths: list[Path], arm: Recipe) -> None:
     features = out / "features.safetensors"
     if not features.exists():
         tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-        tower_features(arm, features, _tower_path(out, False), _read(paths), tokenizer)
+        tower_features(arm, features, _tower_path(out, False), list(_frames(paths)), tokenizer)
 
 
-def _train_arm(out: Path, paths: list[Path], named: tuple[str, Recipe]) -> None:
+def _train_arm(out: Path, paths: tuple[Path, ...], named: tuple[str, Recipe]) -> None:
     """Names and answers of an arm, then its checkpoint."""
     name, arm = named
     folder, tower = out / name, _tower_path(out, arm.config.early)
