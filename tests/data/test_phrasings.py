@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sdvlm.data.categories import COMMON_CATEGORIES, plural
 from sdvlm.data.phrasings import ALL_TEMPLATES, phrasings, sentences
 from sdvlm.data.templates_held_out import HELD_OUT_QUESTIONS
 from sdvlm.data.templates_more import MORE_ANSWERS, more_questions
+from sdvlm.scenes.furniture import CATEGORIES
 
 TOPICS = sorted(ALL_TEMPLATES)
 
@@ -83,3 +85,26 @@ def test_the_published_long_answer_is_among_the_sentences():
     assert "The {a} is with the length of {x} {m}, width of {y} {m}, and height of {z} {m}." in sentences(
         "scale_estimation/size", "all"
     )
+
+
+def content(text: str) -> set[str]:
+    """The words of a wording that are no places."""
+    return set(words_of(re.sub(r"\{\w+\}", "", text)))
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_no_line_of_the_wordings_shares_seven_tenths_of_its_words_with_a_held_out_one(topic):
+    for text in more_questions(topic):
+        for held_out in HELD_OUT_QUESTIONS[topic]:
+            one, other = content(text), content(held_out)
+            assert len(one & other) <= 0.7 * len(one | other), (text, held_out)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_names_stand_behind_an_article_and_no_other_thing_is_named(topic):
+    names = {form for name in (*COMMON_CATEGORIES, *CATEGORIES) for form in (name.lower(), plural(name).lower())}
+    names -= {"picture", "pictures", "box"}  # of which the question itself speaks
+    thing = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b")
+    for text in more_questions(topic):
+        assert not re.search(r"(?<![Tt]he )\{[abc]\}", text), text
+        assert not thing.search(re.sub(r"\{\w+\}", "", text).lower()), text

@@ -38,12 +38,14 @@ def test_a_length_is_the_same_in_every_unit(answer: str, metres: list[float]) ->
     said = numbers_said(answer)
     assert [math.exp(one.value[0]) for one in said] == pytest.approx(metres)
     assert all(math.isnan(one.value[1]) for one in said)
+    in_unit = [float(answer[one.start : one.stop]) for one in said]
+    assert [math.exp(one.value[2]) for one in said] == pytest.approx(in_unit)
 
 
 def test_points_are_coordinates_and_counts_are_neither() -> None:
     said = numbers_said("(0.72,0.28)")
     assert [one.value[1] for one in said] == [0.72, 0.28]
-    assert all(math.isnan(one.value[0]) for one in said)
+    assert all(math.isnan(one.value[0]) and math.isnan(one.value[2]) for one in said)
     assert numbers_said("3") == []
     assert numbers_said("black dresser") == []
 
@@ -57,9 +59,9 @@ def test_a_number_is_told_as_the_bins_around_it() -> None:
     with torch.no_grad():
         head.read.bias.zero_()
         head.read.bias[5] = 20.0
-    said = torch.tensor([[at_a_bin, torch.nan], [torch.nan, 0.5]])
+    said = torch.tensor([[at_a_bin, torch.nan, torch.nan], [torch.nan, 0.5, torch.nan]])
     losses = head.losses(torch.randn(2, 8), said)
     assert float(losses[0].detach()) < 1e-4  # sure of the right bin
     torch.testing.assert_close(losses[1], torch.tensor(math.log(VALUES["coordinate"][2])))  # knows nothing of the point
-    beside = torch.tensor([[at_a_bin + 0.5 * (high - low) / (lengths - 1), torch.nan]])
+    beside = torch.tensor([[at_a_bin + 0.5 * (high - low) / (lengths - 1), torch.nan, torch.nan]])
     torch.testing.assert_close(head.losses(torch.randn(1, 8), beside), torch.tensor([10.0]), atol=1e-3, rtol=0)

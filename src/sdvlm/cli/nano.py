@@ -42,6 +42,12 @@ def train(
         int | None, typer.Option(min=0, help="Steps of the second stage.", show_default=False)
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the third stage.", show_default=False)] = None,
+    data_seed: Annotated[
+        int | None,
+        typer.Option(
+            min=1_000_000, help="Seed of the first shard: which rooms are drawn. Default: 1000000.", show_default=False
+        ),
+    ] = None,
     only_data: Annotated[bool, typer.Option("--only-data", help="Draw the rooms and stop.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw rooms, then train side by side.")] = 2,
     device: Annotated[str, typer.Option(help="torch device of the training.")] = "cpu",
@@ -60,7 +66,7 @@ def train(
     if unknown := [arm for arm in chosen if arm not in ARMS]:
         raise SdvlmError(f"--arm is one of {', '.join(ARMS)}; got '{unknown[0]}'")
     given = {"shards": shards, "tower_share": tower_share, "tower_steps": tower_steps}
-    given |= {"naming_steps": naming_steps, "steps": steps}
+    given |= {"naming_steps": naming_steps, "steps": steps, "data_seed": data_seed}
     stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     recipe = Recipe()
     if start is not None:

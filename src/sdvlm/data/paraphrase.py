@@ -1,6 +1,6 @@
-"""A question said in other words: the held-out wordings of its topic, about the same things.
+"""A question said in other words: other wordings of its topic, about the same things.
 
-For measuring whether a model understood a question or knows its wording (``templates_held_out``).
+The held-out ones (``templates_held_out``) are for measuring whether a model understood a question or knows its wording.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from sdvlm.data.phrasings import ALL_TEMPLATES, phrasings
+from sdvlm.data.phrasings import ALL_TEMPLATES, Phrasing, phrasings
 from sdvlm.data.schema import QuestionSample
 from sdvlm.data.units import UNITS
 from sdvlm.data.wording import fill_question
@@ -19,11 +19,12 @@ __all__ = ["paraphrases"]
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 
 
-def paraphrases(sample: QuestionSample) -> tuple[str, ...]:
-    """The question in the held-out wordings of its topic, five of them.
+def paraphrases(sample: QuestionSample, which: Phrasing = "held_out") -> tuple[str, ...]:
+    """The question in all wordings of its topic that a setting draws from.
 
     Args:
         sample: worded from ``ALL_TEMPLATES``, in metres, with its ``template`` label.
+        which: the setting; the held-out wordings are five or more.
 
     Raises:
         SdvlmError: the question is not worded as its label says.
@@ -35,7 +36,7 @@ def paraphrases(sample: QuestionSample) -> tuple[str, ...]:
         said = f"'{sample.question}' is not worded as '{sample.template}' in metres"
         raise SdvlmError(f"{said}, so it has no paraphrases; they are made of questions of our templates")
     places = {"m": UNITS["m"].symbol, "meters": UNITS["m"].word, **found.groupdict()}
-    return tuple(fill_question(text, places, sample.names) for _, text in phrasings(topic, "held_out"))
+    return tuple(fill_question(text, places, sample.names) for _, text in phrasings(topic, which))
 
 
 @cache

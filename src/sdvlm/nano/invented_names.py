@@ -8,6 +8,7 @@ what one asks about, and where names are compared the model learns to repeat one
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ __all__ = ["call_by_invented_name", "invented_word", "most_prominent"]
 
 _NOT_ASKED = (QuestionType.COUNT, QuestionType.ZERO)
 """families that ask about all things of a name, or about none"""
+_ALL = 0.3
+"""how often the other things of the question get invented names as well"""
 _CONSONANTS, _VOWELS, _ENDINGS = "bcdfghjklmnprstvwz", "aeiou", ("", "n", "r", "l", "ck", "st", "t")
 
 
-def invented_word(rng: np.random.Generator, words: int = 2, syllables: int = 3) -> str:
-    """Up to that many words of up to that many syllables, which mean nothing."""
+def invented_word(rng: np.random.Generator, words: int = 3, syllables: int = 3) -> str:
+    """Up to that many words of up to that many syllables, which mean nothing; more often few than many."""
     said = []
-    for _ in range(2 if words > 1 and rng.random() < 0.4 else 1):
+    for _ in range(1 + int(words * rng.random() ** 2)):
         spoken = [
             "".join(rng.choice(list(part)) for part in (_CONSONANTS, _VOWELS))
             for _ in range(rng.integers(1, syllables + 1))
@@ -43,17 +46,18 @@ def most_prominent(frame: NanoFrame) -> int | None:
 
 def call_by_invented_name(question: dict[str, Any], prominent: int | None, rng: np.random.Generator) -> dict[str, Any]:
     """The question (``frames.plain_question``) with an invented name for the prominent thing, if it names that, else as
-    it is. An answer that is the name becomes the new one."""
-    objects, names = tuple(question["objects"]), question["names"]
+    it is; sometimes with invented names for the others too. An answer that is the old name becomes the new one."""
+    objects, names, text = tuple(question["objects"]), question["names"], question["question"]
     if QuestionType(question["type"]) in _NOT_ASKED or question["point"] is not None or prominent not in objects:
         return question
-    place = objects.index(prominent)
-    if len(names) != len(objects) or question["question"].count(names[place]) != 1:
+    if len(names) != len(objects) or any(text.count(name) != 1 for name in names):
         return question
-    name, word = names[place], invented_word(rng)
+    renamed = names if rng.random() < _ALL else [names[objects.index(prominent)]]
+    invented = {name: invented_word(rng) for name in renamed}
+    said = re.compile("|".join(map(re.escape, invented)))
     return {
         **question,
-        "question": question["question"].replace(name, word),
-        "answer": word if question["answer"] == name else question["answer"],
-        "names": [*names[:place], word, *names[place + 1 :]],
+        "question": said.sub(lambda match: invented[match[0]], text),
+        "answer": invented.get(question["answer"], question["answer"]),
+        "names": [invented.get(name, name) for name in names],
     }

@@ -4,6 +4,7 @@ An answer's number is told to training twice: as digits, one after another, and 
 about to say those digits (``ValuesHead``). The value teaches the model to bring the number to where it is said; the
 digits alone teach that only once they are right, which takes many times longer. The value is told as a bin among many,
 not as one number: a state that only holds a number along one direction is far from the sharp edges between digits.
+A length is told in metres and as it is said in its unit: the one is what was measured, the other decides the digits.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from sdvlm.data.units import UNITS
 
 __all__ = ["VALUES", "Said", "ValuesHead", "numbers_said"]
 
-VALUES = {"log_length": (math.log(0.03), math.log(20.0), 72), "coordinate": (0.0, 1.0, 32)}
-"""what a number may be, log of metres or image coordinate: middle of its first and of its last bin, and how many"""
+VALUES = {
+    "log_length": (math.log(0.03), math.log(20.0), 72),
+    "coordinate": (0.0, 1.0, 32),
+    "log_said": (math.log(0.03), math.log(20_000.0), 144),
+}
+"""what a number may be, log of metres, image coordinate or log of a length in its unit: middle of its first and of its
+last bin, and how many"""
 
 _METRES = {name: float(unit.metres) for unit in UNITS.values() for name in (unit.symbol, unit.word)}
 _NUMBER = re.compile(
@@ -39,7 +45,7 @@ class Said:
 
     start: int
     stop: int
-    value: tuple[float, float]
+    value: tuple[float, ...]
 
 
 def numbers_said(text: str) -> list[Said]:
@@ -48,9 +54,10 @@ def numbers_said(text: str) -> list[Said]:
     for match in _NUMBER.finditer(text):
         digits, unit = match["digits"], match["unit"]
         if unit is not None:
-            value = (math.log(max(float(digits) * _METRES[unit], 0.01)), math.nan)
+            metres = max(float(digits) * _METRES[unit], 0.01)
+            value = (math.log(metres), math.nan, math.log(metres / _METRES[unit]))
         elif "." in digits:
-            value = (math.nan, float(digits))
+            value = (math.nan, float(digits), math.nan)
         else:
             continue  # a count
         found.append(Said(match.start("digits"), match.end("digits"), value))
@@ -70,7 +77,12 @@ class ValuesHead(nn.Module):
         self.read = nn.Linear(width, sum(bins for _, _, bins in VALUES.values()))
 
     def losses(self, states: Tensor, said: Tensor) -> Tensor:
-        """(K,) cross-entropy of every number that is known. ``states``: (M, D); ``said``: (M, 2), NaN where unknown."""
+        """(K,) cross-entropy of every number that is known.
+
+        Args:
+            states: (M, D).
+            said: (M, len(VALUES)), NaN where unknown.
+        """
         logits = self.read(self.norm(states.float())).split([bins for _, _, bins in VALUES.values()], dim=-1)
         found = []
         for kind, (low, high, bins) in enumerate(VALUES.values()):

@@ -66,6 +66,8 @@ class Recipe:
     """share of the pictures with depth whose depth gets noise and holes"""
     invented_names: float = 0.3
     """share of the questions that name the most prominent thing in which it goes by an invented word"""
+    metric_reference: float = 0.6
+    """share of the reference heights in another unit than metres that are given in metres all the same"""
     noisy_wording: float = 0.25
     """share of the questions whose words that ask nothing are varied at random"""
     facts_weight: float = 4.0

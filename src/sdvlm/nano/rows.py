@@ -40,7 +40,7 @@ class EncodedQuestion:
     answer_start: int
     mentions: list[tuple[int, int]]
     family: int
-    said: list[tuple[int, tuple[float, float], int]]
+    said: list[tuple[int, tuple[float, ...], int]]
     copied: list[tuple[int, int]]
 
 
@@ -69,7 +69,7 @@ class QuestionRows:
         targets: (M, 5, 1 + N) grounding targets.
         facts: (M, F) facts of what is named, NaN where unknown.
         said_rows, said_columns: (V,) long, the tokens that predict a token of a number of the answer.
-        said: (V, 2) the number, see ``numbers.VALUES``.
+        said: (V, len(VALUES)) the number, see ``numbers.VALUES``.
         fetch_rows, fetch_columns: (W,) long, the tokens that begin an answer or say a number.
         fetch_of: (W, 3) long, columns of the names that the answer or number is about, see ``names_asked``.
         copy_rows, copy_columns: (C,) long, the tokens that predict a token of a name which the question holds.
@@ -104,7 +104,7 @@ def collate_rows(questions: list[EncodedQuestion], targets: list[Targets], pad_i
     rows, columns, chosen, facts = [], [], [], []
     said_rows: list[int] = []
     said_columns: list[int] = []
-    said: list[tuple[float, float]] = []
+    said: list[tuple[float, ...]] = []
     fetches: list[tuple[int, ...]] = []
     copies: list[tuple[int, int, int]] = []
     between: list[Tensor] = []

@@ -20,6 +20,7 @@ from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.invented_names import call_by_invented_name, most_prominent
 from sdvlm.nano.noisy_wording import noisy_wording
 from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.reference_unit import reference_in_metres
 from sdvlm.nano.rows import EncodedQuestion, QuestionRows, Targets, collate_rows
 from sdvlm.nano.tokenizer import special_id
 
@@ -98,6 +99,8 @@ class Sampler:
         for question in asked:
             if rng.random() < recipe.invented_names:
                 question = call_by_invented_name(question, prominent, rng)
+            if rng.random() < recipe.metric_reference:
+                question = reference_in_metres(question)
             if rng.random() < recipe.noisy_wording:
                 question = noisy_wording(question, rng)
             encoded.append(encoder.encode(question))
