@@ -1,6 +1,7 @@
 """Scoring a run: every row is there, kept, and the same from one process or two."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,23 @@ def test_other_photographs_are_asked_anew(run_folder: Path, monkeypatch: pytest.
     added = set((run_folder / "sittings").iterdir()) - kept
     assert len(added) == 4  # two arms, one of them with depth withheld, too, and the constant
     assert all("photographs" in path.name for path in added)
+
+
+def test_checkpoints_kept_on_the_way_make_a_curve(run_folder: Path) -> None:
+    first, last = (run_folder / arm / "checkpoint" for arm in ("without-depth", "with-depth"))
+    for step, place in ((200, first), (400, last)):
+        shutil.copytree(place, run_folder / "with-depth" / "weights-on-the-way" / f"{step:05d}")
+    scores = evaluate(run_folder)
+    rows = scores["rows"]["rooms"]
+    assert [one["step"] for one in scores["on_the_way"]] == [200, 400]
+    assert scores["on_the_way"][1] == {
+        "step": 400,
+        "with depth": rows["with depth"]["macro"]["rate"],
+        "wording 1": rows["wording 1"]["macro"]["rate"],
+        "lengths in other units": scores["units"]["right"],
+    }
+    (run_folder / "with-depth" / "weights-on-the-way" / "00400" / "config.json").unlink()  # half written
+    assert [one["step"] for one in evaluate(run_folder)["on_the_way"]] == [200]
 
 
 def test_a_folder_without_an_arm_is_refused(tmp_path: Path) -> None:

@@ -68,3 +68,13 @@ def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path: Path, toy_recipe
     for name, (old, new) in moved.items():  # two steps at a small rate, not fresh weights
         if old.std() > 0.01:
             assert torch.nn.functional.cosine_similarity(old.flatten(), new.flatten(), dim=0) > 0.9, name
+
+
+def test_checkpoints_kept_on_the_way_are_those_of_a_run_that_goes_on(tmp_path: Path, toy_recipe: Recipe) -> None:
+    recipe = replace(toy_recipe, steps=101, keep_every=100)
+    (last,) = train_nano(recipe, tmp_path, ("with-depth",))
+    (kept,) = [path for path in (last.parent / "weights-on-the-way").iterdir() if path.is_dir()]
+    assert kept.name == "00100"
+    before, after = (dict(DepthVLM.from_pretrained(one).named_parameters()) for one in (kept, last))
+    apart = [float((value.float() - after[name].float()).abs().max().detach()) for name, value in before.items()]
+    assert 0 < max(apart) < 0.01  # one step at the end of the schedule

@@ -48,6 +48,9 @@ def train(
             min=1_000_000, help="Seed of the first shard: which rooms are drawn. Default: 1000000.", show_default=False
         ),
     ] = None,
+    keep_every: Annotated[
+        int, typer.Option(min=0, help="Steps of the third stage, in hundreds, between checkpoints kept for a curve.")
+    ] = 0,
     only_data: Annotated[bool, typer.Option("--only-data", help="Draw the rooms and stop.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw rooms, then train side by side.")] = 2,
     device: Annotated[str, typer.Option(help="torch device of the training.")] = "cpu",
@@ -71,7 +74,7 @@ def train(
     recipe = Recipe()
     if start is not None:
         recipe = continued(recipe, str(NANO_FOLDER) if start == "nano" else start)
-    recipe = replace(recipe, **stated, device=device, compiled=compiled)
+    recipe = replace(recipe, **stated, device=device, compiled=compiled, keep_every=keep_every)
     logging.getLogger("sdvlm").setLevel(logging.INFO)
     made = train_nano(recipe, out, () if only_data else chosen, workers)
     if as_json:

@@ -72,7 +72,8 @@ def model_card(scores: dict[str, Any], run: dict[str, Any]) -> str:
     for exam, (title, words) in _SECTIONS.items():
         if exam in rows:
             lines += ["", title, "", words, "", *_table(rows[exam]), *_leads(scores, exam)]
-    lines += ["", "## Data and training", "", *[f"- {note}" for note in run["notes"]], *_curve(scores), ""]
+    lines += ["", "## Data and training", "", *[f"- {note}" for note in run["notes"]], *_curve(scores)]
+    lines += [*_on_the_way(scores), ""]
     return "\n".join(lines)
 
 
@@ -119,6 +120,25 @@ def _curve(scores: dict[str, Any]) -> list[str]:
         some = losses[step - 1 :: step]
         said.append(f"{arm} " + ", ".join(f"{one['answer']:.2f} at step {one['step']}" for one in some))
     return [f"- The curve, mean loss of an answer over the hundred steps before: {'; '.join(said)}."] if said else []
+
+
+def _on_the_way(scores: dict[str, Any]) -> list[str]:
+    """What the checkpoints kept on the way were worth, the finished one behind them."""
+    if not scores.get("on_the_way"):
+        return []
+    rooms = scores["rows"]["rooms"]
+    names = {"with depth": "MSMU-Rooms", "wording 1": "first unseen wording", "lengths in other units": "other units"}
+    last = {name: rooms[name]["macro"]["rate"] for name in ("with depth", "wording 1")}
+    points = [*scores["on_the_way"], last | {"step": "end", "lengths in other units": scores["units"]["right"]}]
+    lines = [
+        "",
+        "The curve over compute, with depth, steps of the last stage (before the end the learning rate is high):",
+        "",
+    ]
+    lines += ["| step | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
+    return lines + [
+        f"| {one['step']} | " + " | ".join(f"{100 * one[name]:.1f}" for name in names) + " |" for one in points
+    ]
 
 
 def _cell(score: dict[str, Any]) -> str:

@@ -51,6 +51,8 @@ NOISE_M = (0.1, 0.3, 0.5, 0.7)
 HOLES = 0.2
 """share of the picture without depth in the row of holes"""
 ROOMS, SCALED, PHOTOGRAPHS = "rooms", "scaled rooms", "photographs"
+ON_THE_WAY = "weights-on-the-way"
+"""folder of an arm that ``nano.train_language`` keeps checkpoints in before the last"""
 METRES, UNITS = "lengths in metres", "lengths in other units"
 _OTHER = "another picture's depth"
 _CHANGES: dict[str, Change] = {
@@ -69,6 +71,12 @@ class _Row:
     arm: str
     exam: str
     name: str
+    step: int = 0
+    """of a checkpoint kept on the way; 0: the finished one"""
+
+    def checkpoint(self, out: Path) -> Path:
+        """The folder of who sits it, under that of the run."""
+        return out / self.arm / (f"{ON_THE_WAY}/{self.step:05d}" if self.step else "checkpoint")
 
 
 def evaluate(out: Path, photographs: Path | None = None, limit: int | None = None, workers: int = 1) -> dict[str, Any]:
@@ -81,7 +89,8 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
         workers: processes that ask.
 
     Returns:
-        ``rows``: exam -> row -> scores; ``leads``: of "with depth" over the other rows, paired; ``units``.
+        ``rows``: exam -> row -> scores; ``leads``: of "with depth" over the other rows, paired; ``units``;
+        ``on_the_way``: the curve over compute, of the checkpoints kept by ``sdvlm nano train --keep-every``.
 
     Raises:
         SdvlmError: no arm is trained.
@@ -90,12 +99,18 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
     if not arms:
         raise SdvlmError(f"{out} holds no trained arm ({', '.join(_ROW)}); run 'sdvlm nano train {out}' first")
     rooms, rows = _exam(ROOMS, None, limit), list(_rows(arms, photographs is not None))
+    rows += _rows_on_the_way(out)
     sat: dict[str, dict[str, Sitting]] = {}
+    way: dict[int, dict[str, float]] = {}
     ask = partial(_sit_or_read, out, photographs, limit, workers > 1)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for row, kept in zip(rows, (pool.map if workers > 1 else map)(ask, rows), strict=True):
-            sat.setdefault(row.exam, {})[row.name] = sitting = Sitting.from_dict(kept)
-            log.info("%s, %s: %.3f", row.exam, row.name, sitting.board.macro)
+            sitting, at = Sitting.from_dict(kept), f" at step {row.step}" if row.step else ""
+            log.info("%s, %s%s: %.3f", row.exam, row.name, at, sitting.board.macro)
+            if row.step:
+                way.setdefault(row.step, {})[row.exam if row.exam == UNITS else row.name] = sitting.board.macro
+            else:
+                sat.setdefault(row.exam, {})[row.name] = sitting
     for name in [ROOMS, *[PHOTOGRAPHS] * (photographs is not None)]:
         exam = _exam(name, photographs, limit)
         path = out / "sittings" / f"constant-{name}-{_digest(exam).hexdigest()}.json"
@@ -109,6 +124,7 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
         "rows": {exam: {row: one.board.to_dict() for row, one in of.items()} for exam, of in sat.items()},
         "leads": {exam: _leads(of) for exam, of in sat.items()},
         **units,
+        "on_the_way": [{"step": step, **shares} for step, shares in sorted(way.items())],
         "questions": sum(len(asked) for _, asked in rooms),
         "pictures": len(rooms),
     }
@@ -143,6 +159,13 @@ def _rows(arms: list[str], photographs: bool) -> Iterator[_Row]:
             yield _Row("with-depth", ROOMS, name)
 
 
+def _rows_on_the_way(out: Path) -> Iterator[_Row]:
+    """The curve: as it is, in the first of the unseen wordings, in other units."""
+    for kept in sorted((out / "with-depth" / ON_THE_WAY).glob("*/config.json")):
+        for exam, name in ((ROOMS, "with depth"), (ROOMS, "wording 1"), (UNITS, "with depth")):
+            yield _Row("with-depth", exam, name, int(kept.parent.name))
+
+
 @cache
 def _exam(name: str, photographs: Path | None, limit: int | None) -> Exam:
     if name == PHOTOGRAPHS:
@@ -174,7 +197,7 @@ def _model(place: Path) -> tuple[Any, Any]:
 
 def _sit_or_read(out: Path, photographs: Path | None, limit: int | None, one_thread: bool, row: _Row) -> dict[str, Any]:
     """The row's sitting as plain values, kept under ``out/sittings`` by what it depends on."""
-    place = out / row.arm / "checkpoint"
+    place = row.checkpoint(out)
     exam = _exam(row.name if row.name.startswith("wording") else row.exam, photographs, limit)
     digest = _digest(exam)
     digest.update((place / "model.safetensors").read_bytes())

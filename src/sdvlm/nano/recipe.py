@@ -76,6 +76,8 @@ class Recipe:
     """weight of the grounding loss at the start of the third stage; falls to a tenth of it over training"""
     said_weight: float = 1.0
     """weight of the loss of the values read off the states that say numbers"""
+    keep_every: int = 0
+    """steps of the third stage, in hundreds, between checkpoints kept on the way for the curve over compute; 0: none"""
     compiled: bool = False
     """compile the language model's layers; needs a C++ compiler, and minutes on a CPU, so it is for long runs"""
     device: str = "cpu"

@@ -24,7 +24,7 @@ from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
 from sdvlm.nano.recipe import ARMS, Recipe
 from sdvlm.nano.start import check_start
 from sdvlm.nano.tokenizer import train_tokenizer
-from sdvlm.nano.train_language import Look, train_language, train_names
+from sdvlm.nano.train_language import Look, kept_on_the_way, train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
 from sdvlm.types import SdvlmError
 
@@ -165,12 +165,14 @@ def _train_arm(out: Path, paths: tuple[Path, ...], named: tuple[str, Recipe]) ->
             look = tower_features(arm, out / "features.safetensors", tower, frames, tokenizer)
         train_names(arm, names, tower, frames, look, tokenizer)
         train_language(arm, weights, names, frames, look, tokenizer)
-    if not (folder / "checkpoint").exists():
-        export_checkpoint(weights, out / "tokenizer.json", folder / "checkpoint", arm.config)
+    on_the_way = {path: path.with_suffix("") for path in kept_on_the_way(weights)}
+    for path, checkpoint in {**on_the_way, weights: folder / "checkpoint"}.items():
+        if not checkpoint.exists():
+            export_checkpoint(path, out / "tokenizer.json", checkpoint, arm.config)
 
 
-_ANYWHERE = ("device", "compiled")
-"""what a run may go on with another of: where it is computed"""
+_ANYWHERE = ("device", "compiled", "keep_every")
+"""what a run may go on with another of: where it is computed, and what is kept on the way"""
 
 
 def _check_recipe(recipe: Recipe, path: Path) -> None:

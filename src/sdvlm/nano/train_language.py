@@ -29,7 +29,7 @@ from sdvlm.nano.sight import Sight
 from sdvlm.nano.start import Start, start_tokens
 from sdvlm.nano.train_tower import pictures_of
 
-__all__ = ["Learner", "Look", "train_language", "train_names"]
+__all__ = ["Learner", "Look", "kept_on_the_way", "train_language", "train_names"]
 
 Look = Tensor | list[NanoFrame]
 """(F, N, Dv) kept features of the frames, or the frames, where features depend on how depth is shown"""
@@ -104,7 +104,18 @@ class Learner:
         for step, means in run_steps(name, steps, modules, lr, recipe, loss_of, path.with_suffix(".state.safetensors")):
             with reports.open("a") as stream:
                 stream.write(json.dumps({"step": step} | {key: round(value, 4) for key, value in means.items()}) + "\n")
+            if recipe.keep_every and step % recipe.keep_every == 0 and step < steps:
+                self.save(_on_the_way(path) / f"{step:05d}.safetensors")
         self.save(path)
+
+
+def kept_on_the_way(path: Path) -> list[Path]:
+    """The weights that :meth:`Learner.train` kept before those of ``path``, by step."""
+    return sorted(_on_the_way(path).glob("*.safetensors"))
+
+
+def _on_the_way(path: Path) -> Path:
+    return path.parent / f"{path.stem}-on-the-way"
 
 
 def train_names(
