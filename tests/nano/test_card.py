@@ -32,6 +32,7 @@ def test_the_card_says_what_changes_and_other_exams_do_to_it() -> None:
         "rows": {"rooms": rows, "scaled rooms": {"with depth": board(55), "trained without depth": board(30)}},
         "leads": {"scaled rooms": {"trained without depth": board(25), "depth withheld": board(9)}},
         "units": {"right": 0.5, "in_metres": 0.6, "in_the_unit": 0.99},
+        "wordings": {"pairs": 10, "within_5": 6, "within_10": 7, "lost": 2, "rates": {}},
         "on_the_way": [{"step": 500, "with depth": 0.51, "wording 1": 0.4, "lengths in other units": 0.2}],
         "questions": 987,
         "pictures": 124,
@@ -40,6 +41,8 @@ def test_the_card_says_what_changes_and_other_exams_do_to_it() -> None:
     assert "| wordings that training never used (2) | 54.0 (50.0-58.0) |" in card
     assert "| noise 0.7 m | 44 (39-49) |" in card
     assert "| lengths asked in other units | 50 (60 in metres; 99 % of the answers name the unit) |" in card
+    assert "Of 10 pairs of topic and unseen wording 6 are answered" in card
+    assert "worse, 7 at most 10, 2 more than 30 points worse." in card
     assert "## Rooms of another scale" in card
     assert "| 500 | 51.0 | 40.0 | 20.0 |\n| end | 60.0 | 50.0 | 50.0 |" in card
     assert "in points: 25 (20-30) over trained without depth." in card

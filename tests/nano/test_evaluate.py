@@ -48,6 +48,9 @@ def test_every_row_is_asked_once_and_kept(run_folder: Path) -> None:
     assert set(scores["rows"]["scaled rooms"]) == {"with depth", "trained without depth", "depth withheld"}
     assert set(scores["leads"]["rooms"]) == set(rooms) - {"with depth"}
     assert set(scores["units"]) == {"right", "in_metres", "in_the_unit"}
+    topics = {question.template.rpartition("/")[0] for _, asked in under_test.rooms_exam() for question in asked}
+    assert set(scores["wordings"]["rates"]) == topics
+    assert scores["wordings"]["pairs"] == 5 * len(topics)
     assert json.loads((run_folder / "scores.json").read_text()) == scores
     kept = {path: path.stat().st_mtime_ns for path in (run_folder / "sittings").iterdir()}
     (run_folder / "scores.json").unlink()

@@ -109,6 +109,11 @@ def _robustness(scores: dict[str, Any]) -> list[str]:
         units = {name: round(100 * share) for name, share in scores["units"].items()}
         words = f"{units['in_metres']} in metres; {units['in_the_unit']} % of the answers name the unit"
         lines.append(f"| lengths asked in other units | {units['right']} ({words}) |")
+    if "wordings" in scores:
+        of = scores["wordings"]
+        near = f"{of['within_5']} are answered as well as the trained wording or at most 5 points worse"
+        words = f"{near}, {of['within_10']} at most 10, {of['lost']} more than 30 points worse"
+        lines += ["", f"Of {of['pairs']} pairs of topic and unseen wording {words}."]
     return lines if len(lines) > 3 else []
 
 

@@ -38,6 +38,7 @@ from sdvlm.nano.exam import (
     shuffled_depth,
 )
 from sdvlm.nano.sitting import Sitting, sit, sit_constant
+from sdvlm.nano.topics import gaps, topic_rates
 from sdvlm.types import SdvlmError
 
 __all__ = ["METRIC", "evaluate", "fitted_constant", "score_table"]
@@ -90,6 +91,7 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
 
     Returns:
         ``rows``: exam -> row -> scores; ``leads``: of "with depth" over the other rows, paired; ``units``;
+        ``wordings``: by topic;
         ``on_the_way``: the curve over compute, of the checkpoints kept by ``sdvlm nano train --keep-every``.
 
     Raises:
@@ -124,6 +126,7 @@ def evaluate(out: Path, photographs: Path | None = None, limit: int | None = Non
         "rows": {exam: {row: one.board.to_dict() for row, one in of.items()} for exam, of in sat.items()},
         "leads": {exam: _leads(of) for exam, of in sat.items()},
         **units,
+        **_wordings(sat[ROOMS], rooms),
         "on_the_way": [{"step": step, **shares} for step, shares in sorted(way.items())],
         "questions": sum(len(asked) for _, asked in rooms),
         "pictures": len(rooms),
@@ -249,6 +252,15 @@ def _units(in_metres: Sitting, in_units_: Sitting, limit: int | None) -> dict[st
     named = [text.split()[-1:] == [unit] for text, unit in zip(in_units_.answers, units, strict=True)]
     shares = {"right": in_units_.board.macro, "in_metres": in_metres.board.macro}
     return {"units": shares | {"in_the_unit": sum(named) / len(named)}}
+
+
+def _wordings(sat: dict[str, Sitting], rooms: Exam) -> dict[str, Any]:
+    """The rates of every topic in its trained wording and in the five unseen ones, and how far these lie below."""
+    ways = [name for name in sat if name.startswith("wording")]
+    if not ways:
+        return {}
+    rates = topic_rates(rooms, [sat[name] for name in ("with depth", *ways)])
+    return {"wordings": gaps(rates) | {"rates": rates}}
 
 
 def score_table(scores: dict[str, Any]) -> str:
