@@ -307,6 +307,17 @@ def test_verbs_agree_with_a_plural_name(plural_samples):
     assert all(re.search("distance between|which of", text) for text in between)
 
 
+def test_every_wording_agrees_with_plural_names():
+    verbs = "is|was|has|does|goes|stands|measures|comes|rises|lies|takes|sits|reaches|extends|needs|covers"
+    behind = rf"^The curtains (?:{verbs})\b|(?:if|that) the curtains (?:{verbs})\b"
+    wrong = re.compile(rf"{behind}|\b(?:[Ii]s|[Dd]oes|[Ww]as|Has) the curtains\b")
+    places = {"x": "1.00", "y": "0.50", "m": "m", "meters": "meters", "left": "left", "right": "right"}
+    places |= {"many": "curtains", "some": "curtains", **dict.fromkeys("abc", "curtains")}
+    for topic in ALL_TEMPLATES:
+        for _, text in phrasings(topic, "all"):
+            assert not wrong.search(fill_question(text, places, ["curtains"])), text
+
+
 def test_defaults_draw_the_samples_that_nano_was_trained_on(make_room):
     """The digest of what the code asked when nano was trained: whoever changes it makes nano's questions others."""
     asked = []

@@ -11,7 +11,7 @@ from functools import cache
 from sdvlm.data.phrasings import ALL_TEMPLATES, Phrasing, phrasings
 from sdvlm.data.schema import QuestionSample
 from sdvlm.data.units import UNITS
-from sdvlm.data.wording import fill_question
+from sdvlm.data.wording import VERBS_AHEAD, VERBS_BEHIND, fill_question
 from sdvlm.types import SdvlmError
 
 __all__ = ["paraphrases"]
@@ -52,6 +52,6 @@ def _pattern(template: str) -> re.Pattern[str]:
         return rf"(?P<{name}>.+?)"
 
     text = _PLACE.sub(group, re.escape(template))
-    for one, many in (("is", "are"), ("Is", "Are"), ("does", "do"), ("Does", "Do"), ("has", "have")):
+    for one, many in (VERBS_AHEAD | VERBS_BEHIND).items():
         text = re.sub(rf"\b{one}\b(?!>)", f"(?:{one}|{many})", text)
-    return re.compile(re.sub(r"\b(measure|stand)s\b", r"\1s?", text))
+    return re.compile(text)

@@ -14,13 +14,43 @@ from sdvlm.data.question_config import QuestionConfig
 from sdvlm.data.schema import QuestionSample, QuestionType, TypedAnswer
 from sdvlm.data.units import UNITS
 
-__all__ = ["any_name", "ask_in_unit", "draw_unit", "fill_question", "metres", "plain_name", "rounded", "word"]
+__all__ = [
+    "VERBS_AHEAD",
+    "VERBS_BEHIND",
+    "any_name",
+    "ask_in_unit",
+    "draw_unit",
+    "fill_question",
+    "metres",
+    "plain_name",
+    "rounded",
+    "word",
+]
 
 _PLACES = ("a", "b", "c")
 _END = re.compile(r"\s*([?.:]?)\s*$")
-_SUBJECT = "".join(rf"(?<!\b{word} )" for word in ("of", "and", "than", "to", "from"))
+_SUBJECT = "".join(
+    rf"(?<!\b{word} )"
+    for word in (
+        "of", "and", "or", "than", "to", "from", "at", "for", "on", "by", "with", "in", "onto", "into", "off", "under",
+        "behind", "beside", "past", "against", "versus", "between", "around", "over", "up", "toward", "after",
+    )
+)  # fmt: skip
+"""not behind a preposition or a conjunction: what follows is the subject"""
+VERBS_AHEAD = {"is": "are", "Is": "Are", "does": "do", "Does": "Do", "was": "were", "Was": "Were", "Has": "Have"}
+"""verbs in front of their subject, and their plural"""
+VERBS_BEHIND = {"is": "are", "was": "were", "has": "have", "does": "do", "goes": "go", "reaches": "reach"} | {
+    f"{verb}s": verb
+    for verb in (
+        "measure", "stand", "come", "rise", "lie", "amount", "require", "take", "sit", "show", "keep", "extend",
+        "deserve", "cover", "win", "turn", "need", "fill", "exceed", "project", "leave", "lack", "occupy", "flank",
+    )
+}  # fmt: skip
+"""verbs behind their subject, and their plural"""
 _LAST_CLAUSE = re.compile(r", (?:as )?(?:measured|seen|along|leaving)\b[^,]*$")
 """ends in how it is measured, where "in feet" would hang on the wrong word"""
+_IT = re.compile(r"\b(?:it|its|itself|that one)\b", re.IGNORECASE)
+"""takes up a name in the singular"""
 _WITH_UNIT = (" in {unit}{end}", "{end} Answer in {unit}.", "{end} Give the answer in {unit}.")
 
 
@@ -78,6 +108,8 @@ def word(
         unit: symbol of the unit that the numbers in ``places`` are in; the question names it unless it is metres.
     """
     template, choices = ALL_TEMPLATES[topic], phrasings(topic, config.phrasing)
+    if any(map(is_plural, names)):
+        choices = tuple(one for one in choices if not _IT.search(one[1])) or choices
     label, question = choices[int(rng.random() * len(choices))]
     if unit != "m":
         question = ask_in_unit(question, UNITS[unit].word, rng)
@@ -126,9 +158,8 @@ def _agree(text: str, many: Sequence[str]) -> str:
     """The template with its verbs in the plural where the name that comes to that place is one ("the shelves are")."""
     for place in many:
         name = rf"[Tt]he \{{{place}\}}"
-        text = re.sub(rf"\b([Ii])s (?={name})", lambda match: "Are " if match[1] == "I" else "are ", text)
-        text = re.sub(rf"\b([Dd])oes (?={name})", r"\1o ", text)
-        text = re.sub(rf"{_SUBJECT}({name}) is\b", r"\1 are", text)
-        text = re.sub(rf"{_SUBJECT}({name}) has\b", r"\1 have", text)
-        text = re.sub(rf"{_SUBJECT}({name}) (measure|stand)s\b", r"\1 \2", text)
+        text = re.sub(rf"\b({'|'.join(VERBS_AHEAD)})(?= {name})", lambda match: VERBS_AHEAD[match[1]], text)
+        text = re.sub(
+            rf"{_SUBJECT}({name}) ({'|'.join(VERBS_BEHIND)})\b", lambda m: f"{m[1]} {VERBS_BEHIND[m[2]]}", text
+        )
     return text
