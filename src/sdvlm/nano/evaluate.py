@@ -37,6 +37,7 @@ from sdvlm.nano.exam import (
     scaled,
     shuffled_depth,
 )
+from sdvlm.nano.recipe import ON_THE_WAY
 from sdvlm.nano.sitting import Sitting, sit, sit_constant
 from sdvlm.nano.topics import gaps, topic_rates
 from sdvlm.types import SdvlmError
@@ -52,8 +53,6 @@ NOISE_M = (0.1, 0.3, 0.5, 0.7)
 HOLES = 0.2
 """share of the picture without depth in the row of holes"""
 ROOMS, SCALED, PHOTOGRAPHS = "rooms", "scaled rooms", "photographs"
-ON_THE_WAY = "weights-on-the-way"
-"""folder of an arm that ``nano.train_language`` keeps checkpoints in before the last"""
 METRES, UNITS = "lengths in metres", "lengths in other units"
 _OTHER = "another picture's depth"
 _CHANGES: dict[str, Change] = {

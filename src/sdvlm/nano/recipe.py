@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from sdvlm.nano.config import NanoConfig
 from sdvlm.nano.frames import ShardConfig
 
-__all__ = ["ARMS", "Recipe", "continued"]
+__all__ = ["ARMS", "ON_THE_WAY", "Recipe", "continued"]
+
+ON_THE_WAY = "weights-on-the-way"
+"""folder of an arm that holds the checkpoints kept before the last"""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from tokenizers import Tokenizer
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.nano.export import export_checkpoint
 from sdvlm.nano.frames import NanoFrame, make_frames, read_shard, write_shard
-from sdvlm.nano.recipe import ARMS, Recipe
+from sdvlm.nano.recipe import ARMS, ON_THE_WAY, Recipe
 from sdvlm.nano.start import check_start
 from sdvlm.nano.tokenizer import train_tokenizer
-from sdvlm.nano.train_language import Look, kept_on_the_way, train_language, train_names
+from sdvlm.nano.train_language import Look, train_language, train_names
 from sdvlm.nano.train_tower import tower_features, train_tower
 from sdvlm.types import SdvlmError
 
@@ -165,7 +165,7 @@ def _train_arm(out: Path, paths: tuple[Path, ...], named: tuple[str, Recipe]) ->
             look = tower_features(arm, out / "features.safetensors", tower, frames, tokenizer)
         train_names(arm, names, tower, frames, look, tokenizer)
         train_language(arm, weights, names, frames, look, tokenizer)
-    on_the_way = {path: path.with_suffix("") for path in kept_on_the_way(weights)}
+    on_the_way = {path: path.with_suffix("") for path in (folder / ON_THE_WAY).glob("*.safetensors")}
     for path, checkpoint in {**on_the_way, weights: folder / "checkpoint"}.items():
         if not checkpoint.exists():
             export_checkpoint(path, out / "tokenizer.json", checkpoint, arm.config)

@@ -23,13 +23,13 @@ from sdvlm.nano.numbers import ValuesHead
 from sdvlm.nano.optimise import Losses, run_steps, save_whole
 from sdvlm.nano.precision import fast_arithmetic
 from sdvlm.nano.prefix_attention import register as register_prefix_attention
-from sdvlm.nano.recipe import Recipe
+from sdvlm.nano.recipe import ON_THE_WAY, Recipe
 from sdvlm.nano.sampler import Drawn, Sampler
 from sdvlm.nano.sight import Sight
 from sdvlm.nano.start import Start, start_tokens
 from sdvlm.nano.train_tower import pictures_of
 
-__all__ = ["Learner", "Look", "kept_on_the_way", "train_language", "train_names"]
+__all__ = ["Learner", "Look", "train_language", "train_names"]
 
 Look = Tensor | list[NanoFrame]
 """(F, N, Dv) kept features of the frames, or the frames, where features depend on how depth is shown"""
@@ -97,25 +97,27 @@ class Learner:
         save_whole(tensors, path)
 
     def train(
-        self, name: str, path: Path, steps: int, lr: float, modules: list[nn.Module], recipe: Recipe, loss_of: Losses
+        self,
+        name: str,
+        path: Path,
+        steps: int,
+        lr: float,
+        modules: list[nn.Module],
+        recipe: Recipe,
+        loss_of: Losses,
+        keep_every: int = 0,
     ) -> None:
-        """Optimise modules, write all weights to ``path``, and what is reported on the way beside it."""
+        """Optimise modules, write all weights to ``path``, and what is reported on the way beside it.
+
+        ``keep_every``: hundreds of steps between weights kept in ``ON_THE_WAY``, 0: none.
+        """
         reports = path.with_suffix(".log.jsonl")
         for step, means in run_steps(name, steps, modules, lr, recipe, loss_of, path.with_suffix(".state.safetensors")):
             with reports.open("a") as stream:
                 stream.write(json.dumps({"step": step} | {key: round(value, 4) for key, value in means.items()}) + "\n")
-            if recipe.keep_every and step % recipe.keep_every == 0 and step < steps:
-                self.save(_on_the_way(path) / f"{step:05d}.safetensors")
+            if keep_every and step % keep_every == 0 and step < steps:
+                self.save(path.parent / ON_THE_WAY / f"{step:05d}.safetensors")
         self.save(path)
-
-
-def kept_on_the_way(path: Path) -> list[Path]:
-    """The weights that :meth:`Learner.train` kept before those of ``path``, by step."""
-    return sorted(_on_the_way(path).glob("*.safetensors"))
-
-
-def _on_the_way(path: Path) -> Path:
-    return path.parent / f"{path.stem}-on-the-way"
 
 
 def train_names(
@@ -199,4 +201,4 @@ def train_language(
 
     modules: list[nn.Module] = [learner.vlm.model.multi_modal_projector, learner.vlm.model.language_model]
     modules += [learner.behind, learner.facts, learner.values, learner.between]
-    learner.train(path.parent.name, path, recipe.steps, recipe.lr, modules, recipe, loss_of)
+    learner.train(path.parent.name, path, recipe.steps, recipe.lr, modules, recipe, loss_of, recipe.keep_every)
