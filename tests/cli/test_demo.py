@@ -20,6 +20,11 @@ def test_the_document_holds_all_kinds_with_truth_and_both_answers_and_the_page_i
     counted = sum(one["with_depth"]["right"] for one in document["answers"])
     assert document["right"]["with_depth"] == counted
     assert document["right"]["of"] == len(document["answers"]) == 12
+    other = document["another_scale"]
+    assert other["factor"] < 1
+    assert other["right"]["of"] == len(other["answers"]) >= 3
+    truths = {one["question"]: one["truth"] for one in document["answers"]}
+    assert all(truths.get(one["question"]) != one["truth"] for one in other["answers"])
     out = tiny_demo[-1]
     assert sorted(path.name for path in out.iterdir()) == ["demo.png", "index.html"]
     html = (out / "index.html").read_text(encoding="utf-8")
@@ -36,6 +41,8 @@ def test_the_table_shows_question_truth_and_both_answers(run, tiny_demo):
     for head in ("Question", "Truth", "With depth", "Without depth", "8 questions"):
         assert head in out
     assert "index.html" in out
+    assert out.count("With depth") == 2
+    assert "which only depth tells" in out
     assert "building a room" in err
 
 

@@ -26,7 +26,8 @@ def test_the_page_shows_every_question_with_truth_and_both_answers(view):
         Asked(sample, Judged(f"with {index}", index % 2 == 0), Judged(f"bare {index}", False))
         for index, sample in enumerate(view.questions)
     ]
-    html = demo_page(view, asked, BOXES, seed=3).to_html()
+    html = demo_page(view, asked, [], BOXES, seed=3).to_html()
+    assert html.count("<table>") == 1
     for index, sample in enumerate(view.questions):
         for said in (sample.question, sample.answer, f"with {index}", f"bare {index}"):
             assert escape(said) in html
@@ -36,16 +37,26 @@ def test_the_page_shows_every_question_with_truth_and_both_answers(view):
     assert "48 image tokens" in html
 
 
+def test_the_page_shows_the_room_of_another_size_in_a_table_of_its_own(view):
+    other = [Asked(sample, Judged("near", True), Judged("far", False)) for sample in view.at_scale(0.6).questions]
+    html = demo_page(view, [Asked(view.questions[0], Judged("a", True), Judged("b", False))], other, BOXES, 3).to_html()
+    first, second = html.split("<table>")[1:]
+    assert "1 questions" in first
+    assert f"{len(other)} questions" in second
+    for one in other:
+        assert escape(one.sample.answer) in second
+
+
 def test_the_page_says_plainly_what_nano_is_and_leaves_that_out_for_other_models(view):
     said = "on photographs its answers may be wrong"
-    assert said in demo_page(view, [], BOXES, 3, NANO).to_html()
-    other = demo_page(view, [], BOXES, 3, "org/large").to_html()
+    assert said in demo_page(view, [], [], BOXES, 3, NANO).to_html()
+    other = demo_page(view, [], [], BOXES, 3, "org/large").to_html()
     assert said not in other
     assert "org/large" in other
 
 
 def test_every_object_named_on_the_picture_is_named_in_the_words_for_it(view):
-    html = demo_page(view, [], BOXES, 3).to_html()
+    html = demo_page(view, [], [], BOXES, 3).to_html()
     alts = " ".join(re.findall(r'alt="([^"]*)"', html))
     for name in view.names.values():
         assert escape(name) in alts

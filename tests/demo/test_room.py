@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sdvlm.data.schema import QuestionType
+from sdvlm.data.schema import AnswerKind, QuestionType
 from sdvlm.demo.room import make_demo_view, pick_questions
 from sdvlm.types import SdvlmError
 
@@ -39,6 +39,18 @@ def test_the_same_seed_gives_the_same_picture_and_questions():
     assert np.array_equal(first.frame.image, second.frame.image)
     assert first.questions == second.questions
     assert not np.array_equal(first.frame.image, make_demo_view(6).frame.image)
+
+
+def test_at_another_scale_only_what_is_measured_changes(view):
+    small = view.at_scale(0.5)
+    assert np.array_equal(small.frame.image, view.frame.image)
+    assert np.allclose(small.frame.depth.values, view.frame.depth.values / 2, equal_nan=True)
+    by_template = {(one.template, one.objects): one for one in view.questions}
+    assert len(small.questions) >= 3
+    for now in small.questions:
+        before = by_template[now.template, now.objects]
+        assert now.answer_typed.kind in (AnswerKind.LENGTH, AnswerKind.LENGTHS)
+        assert np.allclose(now.answer_typed.values, np.array(before.answer_typed.values) / 2, atol=0.006)
 
 
 def test_fewer_questions_than_kinds_are_refused():

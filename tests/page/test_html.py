@@ -1,15 +1,23 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 from PIL import Image
 
-from sdvlm.page import Cell, Figure, Page, Row, Section, write_page
+from sdvlm.page import Cell, Figure, Page, Row, Section, Table, write_page
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
 FLAT = np.full((40, 60, 3), (200, 30, 30), dtype=np.uint8)
+
+
+TABLE = Table(
+    ["Question", "Truth", "Answer"],
+    [Row("How far?", "distance", (Cell("2 m"), Cell("3 m", False))), Row("Who?", "", (Cell("a"), Cell("a", True)))],
+    ["2 questions", "", "1 right"],
+)
 
 
 def page(**changes):
@@ -17,12 +25,7 @@ def page(**changes):
         "title": "Rooms & depth",
         "lead": "Look <here>",
         "figures": [Figure("Picture", PHOTO, "A caption", 'alt "text"'), Figure("Depth", FLAT, "Flat", "red")],
-        "columns": ["Question", "Truth", "Answer"],
-        "rows": [
-            Row("How far?", "distance", (Cell("2 m"), Cell("3 m", False))),
-            Row("Who?", "", (Cell("a"), Cell("a", True))),
-        ],
-        "totals": ["2 questions", "", "1 right"],
+        "tables": [TABLE],
         "sections": [Section("Limits", ("May be wrong",), code="sdvlm ask", warning=True)],
     }
     return Page(**(values | changes))
@@ -84,7 +87,8 @@ def test_nothing_is_fetched_and_nothing_runs():
 
 def test_text_from_users_and_models_cannot_become_markup():
     evil = '</table><script>alert("x")</script><img src=x onerror=y>'
-    html = page(rows=[Row(evil, evil, (Cell(evil), Cell(evil, True)))], lead=evil, title=evil, footer=evil).to_html()
+    table = Table([evil] * 3, [Row(evil, evil, (Cell(evil), Cell(evil, True)))], [evil] * 3, evil, evil)
+    html = page(tables=[table], lead=evil, title=evil, footer=evil).to_html()
     assert "<script" not in html
     assert "<img src=x" not in html
     assert evil in "".join(Reader(html).text)
@@ -123,6 +127,15 @@ def test_both_colour_schemes_keep_text_readable():
             for paper in ("paper", "card"):
                 bright, dim = sorted((luminance(scheme[ink]), luminance(scheme[paper])), reverse=True)
                 assert (bright + 0.05) / (dim + 0.05) >= 4.5, (ink, paper)
+
+
+def test_every_table_stands_under_its_heading_in_order_and_one_without_rows_is_left_out():
+    second = replace(TABLE, heading="Once more", lead="Only depth tells.")
+    html = page(tables=[TABLE, second, Table(["Question"], [], heading="Nothing")]).to_html()
+    assert re.findall(r"<h2>(.*?)</h2>", html) == ["Questions and answers", "Once more", "Limits"]
+    assert html.count("<table>") == 2
+    assert html.index("Once more</h2>") < html.index("Only depth tells.") < html.rindex("<table>")
+    assert Reader(html).balanced
 
 
 def test_writing_makes_the_folder_and_leaves_only_the_page(tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdvlm.demo import DEFAULT_SEED
+from sdvlm.demo import DEFAULT_SEED, OTHER_SCALE
 
 if TYPE_CHECKING:
     from sdvlm.demo.room import DemoView
@@ -35,22 +35,31 @@ def demo(
     vlm, processor = load_quietly(model)
     typer.echo(f"asking {len(view.questions)} questions, with depth and without ...", err=True)
     asked = ask_both_ways(vlm, processor, view)
+    rescaled = ask_both_ways(vlm, processor, view.at_scale(OTHER_SCALE))
     answered = time.perf_counter() - started
-    page, picture = _write(out, view, asked, processor, seed, model)
+    page, picture = _write(out, view, asked, rescaled, processor, seed, model)
     if as_json:
-        document = _document(view, asked, seed, model)
+        document = _document(view, asked, rescaled, seed, model)
         typer.echo(
             json.dumps(document | {"page": str(page), "picture": str(picture), "seconds": round(answered, 2)}, indent=2)
         )
         return
     _print_table(asked)
+    typer.echo(f"\nThe same picture of a room {OTHER_SCALE:g} times as large, which only depth tells:\n")
+    _print_table(rescaled)
     _print_notes(model)
     typer.echo(f"answered {answered:.1f} s after the start")
     typer.echo(f"page: {page.resolve().as_uri()}")
 
 
 def _write(
-    out: Path, view: DemoView, asked: Sequence[Asked], processor: Any, seed: int, model: str
+    out: Path,
+    view: DemoView,
+    asked: Sequence[Asked],
+    rescaled: Sequence[Asked],
+    processor: Any,
+    seed: int,
+    model: str,
 ) -> tuple[Path, Path]:
     from PIL import Image
 
@@ -59,7 +68,7 @@ def _write(
     from sdvlm.page import write_page
 
     boxes = processor.grid.boxes(view.frame.size)
-    page = write_page(demo_page(view, asked, boxes, seed, model), out / "index.html")
+    page = write_page(demo_page(view, asked, rescaled, boxes, seed, model), out / "index.html")
     picture = out / "demo.png"
     with atomic_file(picture) as stream:
         Image.fromarray(demo_overview(view)).save(stream, "png")
@@ -74,30 +83,37 @@ def _right(asked: Sequence[Asked]) -> dict[str, int]:
     }
 
 
-def _document(view: DemoView, asked: Sequence[Asked], seed: int, model: str) -> dict[str, Any]:
+def _document(
+    view: DemoView, asked: Sequence[Asked], rescaled: Sequence[Asked], seed: int, model: str
+) -> dict[str, Any]:
     from sdvlm.answering import NANO, NANO_NOTE
-
-    def answer(judged: Judged) -> dict[str, Any]:
-        return {"answer": judged.text, "right": judged.right}
 
     return {
         "seed": seed,
         "room": {"kind": view.room.kind, "objects": len(view.room.objects)},
         "model": model,
-        "answers": [
-            {
-                "question": one.sample.question,
-                "type": one.sample.type.value,
-                "truth": one.sample.answer,
-                "truth_typed": one.sample.answer_typed.to_dict(),
-                "with_depth": answer(one.with_depth),
-                "without_depth": answer(one.without_depth),
-            }
-            for one in asked
-        ],
+        "answers": _answers(asked),
         "right": _right(asked),
+        "another_scale": {"factor": OTHER_SCALE, "answers": _answers(rescaled), "right": _right(rescaled)},
         "notes": [NANO_NOTE] if model == NANO else [],
     }
+
+
+def _answers(asked: Sequence[Asked]) -> list[dict[str, Any]]:
+    def answer(judged: Judged) -> dict[str, Any]:
+        return {"answer": judged.text, "right": judged.right}
+
+    return [
+        {
+            "question": one.sample.question,
+            "type": one.sample.type.value,
+            "truth": one.sample.answer,
+            "truth_typed": one.sample.answer_typed.to_dict(),
+            "with_depth": answer(one.with_depth),
+            "without_depth": answer(one.without_depth),
+        }
+        for one in asked
+    ]
 
 
 def _print_table(asked: Sequence[Asked]) -> None:

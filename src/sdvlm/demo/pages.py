@@ -10,11 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 import sdvlm
 from sdvlm.answering import NANO, Reply
+from sdvlm.demo import OTHER_SCALE
 from sdvlm.demo.room import DemoView
 from sdvlm.demo.run import Asked, Judged
-from sdvlm.demo.words import ABOUT_NANO, ASK_YOUR_OWN, KIND_NAMES, ROOM_NAMES
+from sdvlm.demo.words import ABOUT_NANO, ASK_YOUR_OWN, KIND_NAMES, OF_ANOTHER_SIZE, ROOM_NAMES
 from sdvlm.geometry.transform import resize
-from sdvlm.page import Cell, Figure, Page, Row, Section
+from sdvlm.page import Cell, Figure, Page, Row, Section, Table
 from sdvlm.types import DepthKind, DepthMap, RgbdFrame
 from sdvlm.viz import depth_figure, draw_boxes_3d, draw_token_boxes
 
@@ -25,18 +26,23 @@ _WIDTH = 960
 
 
 def demo_page(
-    view: DemoView, asked: Sequence[Asked], token_boxes: NDArray[np.float64], seed: int, model: str = NANO
+    view: DemoView,
+    asked: Sequence[Asked],
+    rescaled: Sequence[Asked],
+    token_boxes: NDArray[np.float64],
+    seed: int,
+    model: str = NANO,
 ) -> Page:
     """The demonstration's page.
 
     Args:
         view: the room's picture.
         asked: questions and answers, in the order of the table.
+        rescaled: those about the same picture of a room of another size (``demo.OTHER_SCALE``).
         token_boxes: (N, 4) where each image token looks, pixels of the picture, NaN rows for tokens that look nowhere.
         seed: that made the room.
         model: that answered.
     """
-    right = sum(one.with_depth.right for one in asked), sum(one.without_depth.right for one in asked)
     return Page(
         title="A room, its depth, and questions answered in metres",
         lead=(
@@ -45,19 +51,27 @@ def demo_page(
             "and answered. The truth is computed from the geometry of the room."
         ),
         figures=_demo_figures(view, token_boxes),
-        columns=("Question", "Truth", "With depth", "Without depth"),
-        rows=[
-            Row(
-                one.sample.question,
-                KIND_NAMES[one.sample.type],
-                (Cell(one.sample.answer), _cell(one.with_depth), _cell(one.without_depth)),
-            )
-            for one in asked
-        ],
-        totals=(f"{len(asked)} questions", "", f"{right[0]} right", f"{right[1]} right"),
+        tables=(
+            _table(asked, "Questions and answers", ""),
+            _table(rescaled, f"The same picture of a room {OTHER_SCALE:g} times as large", OF_ANOTHER_SIZE),
+        ),
         sections=(ABOUT_NANO, ASK_YOUR_OWN) if model == NANO else (ASK_YOUR_OWN,),
         footer=f"Made by sdvlm {sdvlm.__version__} with `sdvlm demo --seed {seed}`. {_RULE}",
     )
+
+
+def _table(asked: Sequence[Asked], heading: str, lead: str) -> Table:
+    right = sum(one.with_depth.right for one in asked), sum(one.without_depth.right for one in asked)
+    rows = [
+        Row(
+            one.sample.question,
+            KIND_NAMES[one.sample.type],
+            (Cell(one.sample.answer), _cell(one.with_depth), _cell(one.without_depth)),
+        )
+        for one in asked
+    ]
+    totals = f"{len(asked)} questions", "", f"{right[0]} right", f"{right[1]} right"
+    return Table(("Question", "Truth", "With depth", "Without depth"), rows, totals, heading, lead)
 
 
 _RULE = (
@@ -145,13 +159,13 @@ def ask_page(
     figures = [Figure("Picture", _fitted(frame.image), frame.name, f"the picture {frame.name}")]
     if depth is not None:
         figures.append(_depth_panel(depth))
+    rows = [Row(reply.question, "", (Cell(reply.answer or "(nothing)"), Cell(_value(reply)))) for reply in replies]
     sections = [Section("What to know about these answers", tuple(f"{note}." for note in notes))] if notes else []
     return Page(
         title=f"Questions about {frame.name}",
         lead=f"Answered by {model}, {'with' if depth is not None else 'without'} a depth map.",
         figures=figures,
-        columns=("Question", "Answer", "Read as"),
-        rows=[Row(reply.question, "", (Cell(reply.answer or "(nothing)"), Cell(_value(reply)))) for reply in replies],
+        tables=(Table(("Question", "Answer", "Read as"), rows),),
         sections=[*sections, ABOUT_NANO] if model == NANO else sections,
         footer=f"Made by sdvlm {sdvlm.__version__}.",
     )

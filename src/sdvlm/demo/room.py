@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from sdvlm.data.colors import ColorWords, instance_colors
 from sdvlm.data.names import name_objects
 from sdvlm.data.observe import Observation, observe
 from sdvlm.data.questions import QuestionConfig, ask_all
+from sdvlm.data.scaled_question import scaled_question
 from sdvlm.data.schema import QuestionSample, QuestionType
 from sdvlm.data.select import Selection, select
 from sdvlm.demo import DEFAULT_SEED
+from sdvlm.eval.perturb import with_scaled_depth
 from sdvlm.scenes.look import sample_look
 from sdvlm.scenes.render import Renderer
 from sdvlm.scenes.rooms import Room, RoomConfig, make_room
@@ -49,6 +51,12 @@ class DemoView:
     selection: Selection
     names: dict[int, str]
     questions: tuple[QuestionSample, ...]
+
+    def at_scale(self, factor: float) -> DemoView:
+        """The same picture of a room ``factor`` times as large, with the questions whose answer is another then."""
+        scaled = [(one, scaled_question(one, factor)) for one in self.questions]
+        changed = [new for old, new in scaled if new is not None and new.answer != old.answer]
+        return replace(self, frame=with_scaled_depth(self.frame, factor), questions=tuple(changed))
 
 
 def make_demo_view(seed: int = DEFAULT_SEED, count: int = 12) -> DemoView:

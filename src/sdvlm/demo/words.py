@@ -6,7 +6,7 @@ from sdvlm.data.schema import QuestionType
 from sdvlm.page import Section
 from sdvlm.scenes.rooms import ROOM_KINDS
 
-__all__ = ["ABOUT_NANO", "ASK_YOUR_OWN", "KIND_NAMES", "ROOM_NAMES"]
+__all__ = ["ABOUT_NANO", "ASK_YOUR_OWN", "KIND_NAMES", "OF_ANOTHER_SIZE", "ROOM_NAMES"]
 
 KIND_NAMES: dict[QuestionType, str] = {
     QuestionType.SCALE_ESTIMATION: "size of an object",
@@ -25,6 +25,13 @@ ROOM_NAMES: dict[str, str] = {
     for kind in ROOM_KINDS
 }
 """What each kind of procedural room is called."""
+
+OF_ANOTHER_SIZE = (
+    "Most of a room's measures can be guessed from its picture, as furniture has usual sizes. A smaller room with "
+    "smaller furniture, seen from as much nearer, gives the very same picture: only the depth map tells that every "
+    "length is another."
+)
+"""Why the demo asks again about the same picture."""
 
 ABOUT_NANO = Section(
     "What this model is, and is not",

@@ -20,7 +20,7 @@ from PIL import Image
 from sdvlm.depth.atomic import atomic_file
 from sdvlm.page.style import STYLE
 
-__all__ = ["Cell", "Figure", "Page", "Row", "Section", "picture_uri", "write_page"]
+__all__ = ["Cell", "Figure", "Page", "Row", "Section", "Table", "picture_uri", "write_page"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Questions and their answers under a heading.
+
+    Args:
+        columns: heads, the question's first; one more than a row has cells.
+        rows: without any, the table is left out.
+        totals: last line, one text a column; empty for none.
+        heading: what the questions have in common.
+        lead: what to look for, a sentence or two, or nothing.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    totals: Sequence[str] = ()
+    heading: str = "Questions and answers"
+    lead: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading, paragraphs, and a block of commands or code that may be empty; ``warning`` sets it off."""
 
@@ -75,9 +94,7 @@ class Page:
         title: of the page and its first heading.
         lead: what the reader is looking at, one or two sentences.
         figures: pictures.
-        columns: heads of the table, the question's first; one more than a row has cells.
-        rows: the table.
-        totals: last line of the table, one text a column; empty for none.
+        tables: questions and answers.
         sections: what follows.
         footer: what made this page.
     """
@@ -85,9 +102,7 @@ class Page:
     title: str
     lead: str
     figures: Sequence[Figure]
-    columns: Sequence[str]
-    rows: Sequence[Row]
-    totals: Sequence[str] = ()
+    tables: Sequence[Table] = ()
     sections: Sequence[Section] = ()
     footer: str = ""
 
@@ -100,24 +115,8 @@ class Page:
             f"<title>{escape(self.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
             f'<header><h1>{escape(self.title)}</h1>\n<p class="lead">{escape(self.lead)}</p></header>\n'
             f'<div class="figures">\n{"".join(map(_figure, self.figures))}</div>\n'
-            f"{self._table()}{''.join(map(_section, self.sections))}"
+            f"{''.join(map(_table, self.tables))}{''.join(map(_section, self.sections))}"
             f"<footer>{escape(self.footer)}</footer>\n</main>\n</body>\n</html>\n"
-        )
-
-    def _table(self) -> str:
-        if not self.rows:
-            return ""
-        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
-        foot = ""
-        if self.totals:
-            first, *rest = (escape(total) for total in self.totals)
-            cells = "".join(f"<td>{total}</td>" for total in rest)
-            foot = f'<tfoot><tr><th scope="row">{first}</th>{cells}</tr></tfoot>\n'
-        return (
-            '<section><h2>Questions and answers</h2>\n<div class="scroll" tabindex="0" role="region" '
-            'aria-label="Questions and answers"><table>\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(map(_row, self.rows))}</tbody>\n{foot}"
-            "</table></div></section>\n"
         )
 
 
@@ -133,6 +132,25 @@ def _figure(figure: Figure) -> str:
     return (
         f'<figure><img src="{picture_uri(figure.image)}" width="{width}" height="{height}" alt="{escape(figure.alt)}">'
         f"<figcaption><strong>{escape(figure.title)}.</strong> {escape(figure.caption)}</figcaption></figure>\n"
+    )
+
+
+def _table(table: Table) -> str:
+    if not table.rows:
+        return ""
+    heading = escape(table.heading)
+    lead = f"<p>{escape(table.lead)}</p>\n" if table.lead else ""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    foot = ""
+    if table.totals:
+        first, *rest = (escape(total) for total in table.totals)
+        cells = "".join(f"<td>{total}</td>" for total in rest)
+        foot = f'<tfoot><tr><th scope="row">{first}</th>{cells}</tr></tfoot>\n'
+    return (
+        f'<section><h2>{heading}</h2>\n{lead}<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{heading}"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(map(_row, table.rows))}</tbody>\n{foot}"
+        "</table></div></section>\n"
     )
 
 
