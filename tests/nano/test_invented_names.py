@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from sdvlm.data.categories import COMMON_CATEGORIES
 from sdvlm.nano.encode import FrameEncoder
 from sdvlm.nano.frames import NanoFrame
-from sdvlm.nano.invented_names import call_by_invented_name, invented_word, most_prominent
+from sdvlm.nano.invented_names import call_by_invented_name, invented_name, invented_word, most_prominent
 from sdvlm.scenes.furniture import CATEGORIES
 
 
@@ -25,7 +26,7 @@ def renamed(frame: NanoFrame, rng: np.random.Generator) -> Iterator[tuple[dict[s
     """Questions that get an invented name, before and after, whichever thing is taken for the prominent one."""
     for question in frame.questions:
         for instance in frame.ids:
-            now = call_by_invented_name(question, instance, rng)
+            now = call_by_invented_name(question, frame, instance, rng)
             if now is not question:
                 yield question, now, instance
 
@@ -77,3 +78,20 @@ def test_invented_words_are_many_and_none_is_a_category() -> None:
     words = {invented_word(rng) for _ in range(500)}
     assert len(words) > 450
     assert not words & set(CATEGORIES)
+
+
+def test_of_a_half_known_name_the_known_word_is_what_the_thing_is_or_nothing_in_the_picture() -> None:
+    rng, shown, own, absent = np.random.default_rng(0), ["chair", "lamp"], 0, 0
+    for _ in range(500):
+        name = invented_name(rng, "chair", shown, "How tall is the ?")
+        known = [word for word in COMMON_CATEGORIES if word in (name.rpartition(" ")[2], name.partition(" ")[0])]
+        assert "lamp" not in known
+        own, absent = own + ("chair" in known), absent + bool(set(known) - {"chair"})
+    assert own > 50
+    assert absent > 50
+
+
+def test_no_half_known_name_holds_a_word_that_the_question_holds_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    names = [invented_name(rng, "chair", ["chair"], "Is the  higher than the chair?") for _ in range(200)]
+    assert not any("chair" in name.split() for name in names)

@@ -108,13 +108,16 @@ def _mentions(question: dict[str, Any]) -> list[tuple[int, tuple[int, ...]]]:
 
 
 def _copied(question: dict[str, Any], asked: Encoding, answer: Encoding, start: int) -> list[tuple[int, int]]:
-    """Of an answer that is one of the question's names: which token of the question each of its tokens repeats."""
+    """Of an answer that is one of the question's names: which token of the question each of its tokens repeats.
+
+    The blank before the name is of its first token, or a token of its own.
+    """
     if question["answer"] not in question["names"] or question["point"] is not None:
         return []
     first = _place_of(question["answer"].lower(), question["question"].lower())
-    if first < 0:
+    if first < 1:
         return []
-    begin, end = _token_at(asked, first), _token_at(asked, first + len(question["answer"]) - 1)
+    begin, end = _token_at(asked, first - 1), _token_at(asked, first + len(question["answer"]) - 1)
     same = asked.ids[begin : end + 1] == answer.ids
     return [(start + index, 1 + begin + index) for index in range(len(answer.ids))] if same else []
 

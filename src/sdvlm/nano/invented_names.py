@@ -3,25 +3,31 @@
 Rooms hold a few dozen kinds of thing, photographs anything. Asked how far away the "mustard bottle" is, a model that
 was only ever asked about what it knows takes an unknown word for something absent, and guesses. So some questions about
 the most prominent thing, alone or beside others, call it by an invented word: an unknown name is then the best guess of
-what one asks about, and where names are compared the model learns to repeat one that it has never said.
+what one asks about, and where names are compared the model learns to repeat one that it has never said. Some of the
+names hold a known word: a "badack chair" is a chair, a "mirror tolin" no mirror that the picture shows, and either is
+to be repeated whole.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
+from sdvlm.data.categories import COMMON_CATEGORIES
 from sdvlm.data.schema import QuestionType
 from sdvlm.nano.frames import NanoFrame
 
-__all__ = ["call_by_invented_name", "invented_word", "most_prominent"]
+__all__ = ["call_by_invented_name", "invented_name", "invented_word", "most_prominent"]
 
 _NOT_ASKED = (QuestionType.COUNT, QuestionType.ZERO)
 """families that ask about all things of a name, or about none"""
 _ALL = 0.3
 """how often the other things of the question get invented names as well"""
+_HALF_KNOWN, _OWN, _KNOWN_LAST = 0.4, 0.5, 0.7
+"""how often an invented name holds a known word; how often that is what the thing is; how often it stands last"""
 _CONSONANTS, _VOWELS, _ENDINGS = "bcdfghjklmnprstvwz", "aeiou", ("", "n", "r", "l", "ck", "st", "t")
 
 
@@ -44,7 +50,29 @@ def most_prominent(frame: NanoFrame) -> int | None:
     return frame.ids[int(frame.coverage.astype(np.int64).sum(axis=1).argmax())]
 
 
-def call_by_invented_name(question: dict[str, Any], prominent: int | None, rng: np.random.Generator) -> dict[str, Any]:
+def invented_name(rng: np.random.Generator, own: str, shown: Collection[str], around: str) -> str:
+    """Words that mean nothing, or one beside a known word: what the thing is, or what the picture does not show.
+
+    Args:
+        rng: of the draw.
+        own: what the thing is.
+        shown: categories of the picture's things.
+        around: text that the name will stand in; a word of it is not taken, as one could not tell which is meant.
+    """
+    if rng.random() < _HALF_KNOWN:
+        others = [word for word in COMMON_CATEGORIES if word not in shown]
+        known = own if rng.random() < _OWN else str(rng.choice(others))
+        parts = [invented_word(rng, 1), known]
+        if rng.random() >= _KNOWN_LAST:
+            parts.reverse()
+        if known.lower() not in around.lower():
+            return " ".join(parts)
+    return invented_word(rng)
+
+
+def call_by_invented_name(
+    question: dict[str, Any], frame: NanoFrame, prominent: int | None, rng: np.random.Generator
+) -> dict[str, Any]:
     """The question (``frames.plain_question``) with an invented name for the prominent thing, if it names that, else as
     it is; sometimes with invented names for the others too. An answer that is the old name becomes the new one."""
     objects, names, text = tuple(question["objects"]), question["names"], question["question"]
@@ -53,7 +81,10 @@ def call_by_invented_name(question: dict[str, Any], prominent: int | None, rng: 
     if len(names) != len(objects) or any(text.count(name) != 1 for name in names):
         return question
     renamed = names if rng.random() < _ALL else [names[objects.index(prominent)]]
-    invented = {name: invented_word(rng) for name in renamed}
+    around = re.sub("|".join(map(re.escape, renamed)), "", text)
+    category = dict(zip(frame.ids, frame.categories, strict=True))
+    kinds = {name: category.get(instance, "") for name, instance in zip(names, objects, strict=True)}
+    invented = {name: invented_name(rng, kinds[name], frame.categories, around) for name in renamed}
     said = re.compile("|".join(map(re.escape, invented)))
     return {
         **question,

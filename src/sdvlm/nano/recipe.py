@@ -24,9 +24,9 @@ class Recipe:
     """folder of a nano checkpoint that tower, language model, fusion and tokenizer start from; none: fresh ones"""
     shard: ShardConfig = field(default_factory=ShardConfig)
     """what a shard of data holds"""
-    shards: int = 256
+    shards: int = 200
     """shards of training data; shard i is made from seed ``data_seed + i``"""
-    tower_share: float = 0.5
+    tower_share: float = 0.6
     """share of the shards, the first ones, that the tower learns from; the language stages learn from the others, whose
     features the tower has not learned by heart"""
     data_seed: int = 1_000_000
@@ -61,7 +61,7 @@ class Recipe:
     """share of the steps in which the learning rate rises; then it falls as a cosine to a fiftieth"""
     depth_dropout: float = 0.12
     """share of pictures shown without depth; 1 trains the control without depth"""
-    scaled_depth: float = 0.4
+    scaled_depth: float = 0.6
     """share of the pictures with depth whose depth and true lengths are scaled together"""
     largest_scale: float = 3.0
     """the scale is between this and one over this, log-uniform"""

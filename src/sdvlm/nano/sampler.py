@@ -98,7 +98,7 @@ class Sampler:
         encoded = []
         for question in asked:
             if rng.random() < recipe.invented_names:
-                question = call_by_invented_name(question, prominent, rng)
+                question = call_by_invented_name(question, frame, prominent, rng)
             if rng.random() < recipe.metric_reference:
                 question = reference_in_metres(question)
             if rng.random() < recipe.noisy_wording:
