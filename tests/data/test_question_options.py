@@ -85,8 +85,8 @@ def test_every_unit_definition_topic_and_setting_comes_up(samples):
 
 def is_free(sample):
     """Whether the question is worded so freely that the parser has to be told what kind of answer it wants."""
-    topic, _, label = sample.template.rpartition("/")
-    return label not in {one for which in ("core", "held_out") for one, _ in phrasings(topic, which)}
+    usual = {one for which in ("core", "held_out") for one, _ in phrasings(sample.topic, which)}
+    return sample.wording not in usual
 
 
 def test_the_parser_reads_every_answer_back_in_metres(samples):

@@ -51,3 +51,13 @@ def test_a_unit_does_not_hang_on_how_something_is_measured(seed):
     assert said.endswith("feet.")
     plain = {ask_in_unit("How tall is the {a}?", "feet", np.random.default_rng(one)) for one in range(30)}
     assert "How tall is the {a} in feet?" in plain
+
+
+@pytest.mark.parametrize("symbol", list(UNITS))
+def test_a_length_in_a_text_is_found_by_the_word_and_by_the_symbol_of_its_unit_alone(symbol):
+    unit = UNITS[symbol]
+    text = f"3 {unit.word}, 2.5 {unit.symbol}, 4 {unit.symbol}xyz, 7 of them, 8{unit.symbol}"
+    assert unit.said.findall(text) == [("3", unit.word), ("2.5", unit.symbol)]
+    for other in UNITS:
+        if other != symbol:
+            assert UNITS[other].said.search(text) is None

@@ -48,7 +48,7 @@ def test_every_row_is_asked_once_and_kept(run_folder: Path) -> None:
     assert set(scores["rows"]["scaled rooms"]) == {"with depth", "trained without depth", "depth withheld"}
     assert set(scores["leads"]["rooms"]) == set(rooms) - {"with depth"}
     assert set(scores["units"]) == {"right", "in_metres", "in_the_unit"}
-    topics = {question.template.rpartition("/")[0] for _, asked in under_test.rooms_exam() for question in asked}
+    topics = {question.topic for _, asked in under_test.rooms_exam() for question in asked}
     assert set(scores["wordings"]["rates"]) == topics
     assert scores["wordings"]["pairs"] == 5 * len(topics)
     assert json.loads((run_folder / "scores.json").read_text()) == scores

@@ -29,7 +29,7 @@ def paraphrases(sample: QuestionSample, which: Phrasing = "held_out") -> tuple[s
     Raises:
         SdvlmError: the question is not worded as its label says.
     """
-    topic, _, label = sample.template.rpartition("/")
+    topic, label = sample.topic, sample.wording
     wordings = dict(phrasings(topic, "all")) if topic in ALL_TEMPLATES else {}
     found = _pattern(wordings[label]).fullmatch(sample.question) if label in wordings else None
     if found is None or sample.said_unit != "m":

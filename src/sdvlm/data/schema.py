@@ -145,3 +145,13 @@ class QuestionSample:
     point: tuple[float, float] | None = None
     said_unit: str = "m"
     reasoning: str | None = None
+
+    @property
+    def topic(self) -> str:
+        """What is asked, in whichever words: "type/topic" of the template's label."""
+        return self.template.rpartition("/")[0]
+
+    @property
+    def wording(self) -> str:
+        """Which words of its topic it is asked in: what follows the topic in the template's label."""
+        return self.template.rpartition("/")[2]

@@ -6,6 +6,7 @@ Typed answers stay in metres: the value that the text says, converted back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -35,6 +36,11 @@ class Unit:
     def rounding_m(self) -> float:
         """Half a step in metres: how far what is said may lie from the truth."""
         return float(self.step * self.metres) / 2
+
+    @property
+    def said(self) -> re.Pattern[str]:
+        """A length as our texts say it: the number, a blank, and the unit by word or symbol (groups 1 and 2)."""
+        return re.compile(rf"(\d+(?:\.\d+)?) ({self.word}|{self.symbol})(?![a-z])")
 
 
 UNITS: Mapping[str, Unit] = {

@@ -106,8 +106,7 @@ def _verdict_faults(sample: QuestionSample, question: str, answer: str) -> list[
 def _lengths(text: str, unit: str) -> list[float]:
     """Metres of every number that has the unit behind it."""
     of = UNITS[unit]
-    found = re.findall(rf"({_NUMBER.pattern}) (?:{of.word}|{of.symbol})(?![a-z])", text)
-    return [float(number) * float(of.metres) for number in found]
+    return [float(number) * float(of.metres) for number, _ in of.said.findall(text)]
 
 
 def _names_unit(question: str, symbol: str) -> bool:

@@ -6,7 +6,6 @@ need not read which unit is asked for. Users mix them: "the table is 0.75 m high
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sdvlm.data.schema import QuestionType
@@ -25,7 +24,7 @@ def reference_in_metres(question: dict[str, Any]) -> dict[str, Any]:
     unit = UNITS[question["said_unit"]]
     if QuestionType(question["type"]) is not QuestionType.REFER_OBJ_ESTIMATION or unit is _METRE:
         return question
-    said = re.search(rf"(\d+(?:\.\d+)?) ({unit.word}|{unit.symbol})(?![a-z])", question["question"])
+    said = unit.said.search(question["question"])
     if said is None:
         return question
     number, _ = format_length(float(said[1]) * float(unit.metres))

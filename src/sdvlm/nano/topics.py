@@ -18,7 +18,7 @@ def topic_rates(exam: Exam, sittings: Sequence[Sitting]) -> dict[str, list[float
         exam: its questions hold their template.
         sittings: of the exam in its own wording, then in others.
     """
-    topics = [question.template.rpartition("/")[0] for _, asked in exam for question in asked]
+    topics = [question.topic for _, asked in exam for question in asked]
     right: dict[str, list[list[bool]]] = {}
     for sitting in sittings:
         of_topic: dict[str, list[bool]] = {}
