@@ -19,6 +19,7 @@ from sdvlm.nano.encode import FAMILIES
 from sdvlm.nano.facts import BetweenHead, FactsHead
 from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.language import GROUNDING_LAYER, image_token_losses, naming_losses
+from sdvlm.nano.norms import use_fused_norms
 from sdvlm.nano.numbers import ValuesHead
 from sdvlm.nano.optimise import Losses, run_steps, save_whole
 from sdvlm.nano.precision import fast_arithmetic
@@ -49,6 +50,7 @@ class Learner:
         self.values = ValuesHead(recipe.config.text_width)
         self.between = BetweenHead(recipe.config.text_width)
         self.vlm.model.language_model.set_attn_implementation(register_prefix_attention())
+        use_fused_norms(self.vlm.model.language_model)
         if recipe.compiled:
             torch._dynamo.config.recompile_limit = 64  # every layer, prefix and rows, first layers and all
             for layer in self.vlm.model.language_model.layers:
