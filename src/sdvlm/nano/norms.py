@@ -22,7 +22,7 @@ def use_fused_norms(model: nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, LlamaRMSNorm):
-            module.forward = partial(_rms_norm, module)
+            module.forward = partial(_rms_norm, module)  # type: ignore[method-assign]
 
 
 def _rms_norm(norm: Any, states: Tensor) -> Tensor:
