@@ -76,11 +76,10 @@ def _write(
 
 
 def _right(asked: Sequence[Asked]) -> dict[str, int]:
-    return {
-        "with_depth": sum(one.with_depth.right for one in asked),
-        "without_depth": sum(one.without_depth.right for one in asked),
-        "of": len(asked),
-    }
+    from sdvlm.demo.run import count_right
+
+    with_depth, without_depth = count_right(asked)
+    return {"with_depth": with_depth, "without_depth": without_depth, "of": len(asked)}
 
 
 def _document(

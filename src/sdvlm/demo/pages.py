@@ -12,7 +12,7 @@ import sdvlm
 from sdvlm.answering import NANO, Reply
 from sdvlm.demo import OTHER_SCALE
 from sdvlm.demo.room import DemoView
-from sdvlm.demo.run import Asked, Judged
+from sdvlm.demo.run import Asked, Judged, count_right
 from sdvlm.demo.words import ABOUT_NANO, ASK_YOUR_OWN, KIND_NAMES, OF_ANOTHER_SIZE, ROOM_NAMES
 from sdvlm.geometry.transform import resize
 from sdvlm.page import Cell, Figure, Page, Row, Section, Table
@@ -61,7 +61,7 @@ def demo_page(
 
 
 def _table(asked: Sequence[Asked], heading: str, lead: str) -> Table:
-    right = sum(one.with_depth.right for one in asked), sum(one.without_depth.right for one in asked)
+    with_depth, without_depth = count_right(asked)
     rows = [
         Row(
             one.sample.question,
@@ -70,7 +70,7 @@ def _table(asked: Sequence[Asked], heading: str, lead: str) -> Table:
         )
         for one in asked
     ]
-    totals = f"{len(asked)} questions", "", f"{right[0]} right", f"{right[1]} right"
+    totals = f"{len(asked)} questions", "", f"{with_depth} right", f"{without_depth} right"
     return Table(("Question", "Truth", "With depth", "Without depth"), rows, totals, heading, lead)
 
 

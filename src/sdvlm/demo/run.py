@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdvlm.models.processor import DepthProcessor
     from sdvlm.models.wrapper import DepthVLM
 
-__all__ = ["Asked", "Judged", "ask_both_ways", "judge"]
+__all__ = ["Asked", "Judged", "ask_both_ways", "count_right", "judge"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ def ask_both_ways(model: DepthVLM, processor: DepthProcessor, view: DemoView) ->
         replies = ask(model, processor, view.frame, texts, depth=depth)
         answers.append([judge(sample, reply.answer) for sample, reply in zip(samples, replies, strict=True)])
     return [Asked(*row) for row in zip(samples, *answers, strict=True)]
+
+
+def count_right(asked: Sequence[Asked]) -> tuple[int, int]:
+    """How many answers are right with depth, and how many without."""
+    return sum(one.with_depth.right for one in asked), sum(one.without_depth.right for one in asked)
 
 
 def judge(sample: QuestionSample, text: str) -> Judged:
