@@ -91,6 +91,15 @@ def test_of_a_half_known_name_the_known_word_is_what_the_thing_is_or_nothing_in_
     assert absent > 50
 
 
+def test_a_half_known_name_holds_no_other_word_for_a_thing_that_the_picture_shows() -> None:
+    rng, said = np.random.default_rng(0), set()
+    for _ in range(3000):
+        name = invented_name(rng, "desk", ["desk", "sofa", "chair"], "How tall is the ?")
+        said |= {word for word in COMMON_CATEGORIES if name.endswith(" " + word) or name.startswith(word + " ")}
+    assert not said & {"sofa", "couch", "office chair", "armchair"}
+    assert len(said) > 20
+
+
 def test_no_half_known_name_holds_a_word_that_the_question_holds_beside_it() -> None:
     rng = np.random.default_rng(0)
     names = [invented_name(rng, "chair", ["chair"], "Is the  higher than the chair?") for _ in range(200)]

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from sdvlm.data.categories import COMMON_CATEGORIES
+from sdvlm.data.categories import COMMON_CATEGORIES, may_be_meant
 from sdvlm.data.schema import QuestionType
 from sdvlm.nano.frames import NanoFrame
 
@@ -60,14 +61,19 @@ def invented_name(rng: np.random.Generator, own: str, shown: Collection[str], ar
         around: text that the name will stand in; a word of it is not taken, as one could not tell which is meant.
     """
     if rng.random() < _HALF_KNOWN:
-        others = [word for word in COMMON_CATEGORIES if word not in shown]
-        known = own if rng.random() < _OWN else str(rng.choice(others))
+        known = own if rng.random() < _OWN else str(rng.choice(_not_shown(frozenset(shown))))
         parts = [invented_word(rng, 1), known]
         if rng.random() >= _KNOWN_LAST:
             parts.reverse()
         if known.lower() not in around.lower():
             return " ".join(parts)
     return invented_word(rng)
+
+
+@lru_cache(maxsize=4096)
+def _not_shown(shown: frozenset[str]) -> list[str]:
+    """Known words by which none of the things shown could be meant: beside a "sofa", a "couch" is shown as well."""
+    return [word for word in COMMON_CATEGORIES if not any(may_be_meant(category, word) for category in shown)]
 
 
 def call_by_invented_name(
