@@ -24,6 +24,8 @@ def test_the_card_shows_the_rows_side_by_side_with_intervals() -> None:
     assert "answers may be wrong" in " ".join(card.split())
     assert "- Made of 100 rooms." in card
     assert "changed" not in card
+    assert "trained without depth, the same recipe" in card
+    assert "min-max" not in card
 
 
 def test_the_card_says_what_changes_and_other_exams_do_to_it() -> None:

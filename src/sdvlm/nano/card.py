@@ -52,10 +52,16 @@ _SCORES = """\
 
 {questions} questions about {pictures} pictures of rooms that nothing trains on (`sdvlm eval rooms`); strict rules
 (`sdvlm.eval.scoring`): lengths within a factor of 1.25, every item of a list, exact counts and words. Percent right,
-with 95 % intervals. "Trained without depth" is the same recipe with depth always withheld; "min-max depth code" the
-same recipe with the code of the paper's release; "constant" the best fixed answer to each kind of question, fitted
-on other rooms.
+with 95 % intervals. Beside it:
+{columns}.
 """
+_SAID = {
+    "trained without depth": "the same recipe with depth always withheld",
+    "min-max depth code": "the same recipe with the code of the paper's release",
+    "constant": "the best fixed answer to each kind of question, fitted on other rooms",
+    "depth withheld": "the model with depth when it is given none",
+}
+"""what the columns of a table are"""
 
 
 def model_card(scores: dict[str, Any], run: dict[str, Any]) -> str:
@@ -67,7 +73,8 @@ def model_card(scores: dict[str, Any], run: dict[str, Any]) -> str:
             hardware.
     """
     rows = scores["rows"]
-    lines = [_HEAD.format(**run), _SCORES.format(**scores), *_table(rows["rooms"])]
+    columns = "; ".join(f"{row}, {words}" for row, words in _SAID.items() if row in rows["rooms"])
+    lines = [_HEAD.format(**run), _SCORES.format(**scores, columns=columns), *_table(rows["rooms"])]
     lines += _leads(scores, "rooms") + _robustness(scores)
     for exam, (title, words) in _SECTIONS.items():
         if exam in rows:
