@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-torchvision families-table test-oldest lint types clean
+.PHONY: setup demo nano test test-torchvision families-table test-oldest lint types clean
 
 setup: $(STAMP)
 
@@ -19,6 +19,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/sdvlm demo --out demo
+
+# The embedded model from nothing, by two trainings, and its scores; docs/nano.md says what they are and how long they take.
+NANO ?= out/nano
+NANO_FLAGS ?=
+
+nano: setup
+	$(BIN)/sdvlm nano train $(NANO)/first --arm with-depth --keep-every 800 $(NANO_FLAGS)
+	$(BIN)/sdvlm nano train $(NANO)/second --start $(NANO)/first/with-depth/checkpoint --arm with-depth --data-seed 3000000 \
+		--shards 100 --tower-share 0.01 --tower-steps 1 --steps 5500 --keep-every 1000 $(NANO_FLAGS)
+	$(BIN)/sdvlm nano score $(NANO)/second
 
 test: setup
 	$(BIN)/python -m pytest

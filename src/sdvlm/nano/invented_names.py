@@ -20,28 +20,20 @@ import numpy as np
 from sdvlm.data.categories import COMMON_CATEGORIES, may_be_meant
 from sdvlm.data.schema import QuestionType
 from sdvlm.nano.frames import NanoFrame
+from sdvlm.nano.invented_words import invented_word
 
-__all__ = ["call_by_invented_name", "invented_name", "invented_word", "most_prominent"]
+__all__ = ["call_by_invented_name", "invented_name", "most_prominent"]
 
 _NOT_ASKED = (QuestionType.COUNT, QuestionType.ZERO)
 """families that ask about all things of a name, or about none"""
 _ALL = 0.3
 """how often the other things of the question get invented names as well"""
-_HALF_KNOWN, _OWN, _KNOWN_LAST = 0.4, 0.5, 0.7
+_KNOWN, _OWN, _KNOWN_LAST = 0.5, 0.4, 0.7
 """how often an invented name holds a known word; how often that is what the thing is; how often it stands last"""
-_CONSONANTS, _VOWELS, _ENDINGS = "bcdfghjklmnprstvwz", "aeiou", ("", "n", "r", "l", "ck", "st", "t")
-
-
-def invented_word(rng: np.random.Generator, words: int = 3, syllables: int = 3) -> str:
-    """Up to that many words of up to that many syllables, which mean nothing; more often few than many."""
-    said = []
-    for _ in range(1 + int(words * rng.random() ** 2)):
-        spoken = [
-            "".join(rng.choice(list(part)) for part in (_CONSONANTS, _VOWELS))
-            for _ in range(rng.integers(1, syllables + 1))
-        ]
-        said.append("".join(spoken) + str(rng.choice(_ENDINGS)))
-    return " ".join(said)
+_ALONE, _BOTH = 0.3, 0.2
+"""how often a known word of something else stands alone, and how often the word beside a known one is known as well"""
+_ATTRIBUTE = 0.5
+"""how often what the name says besides the kind of thing ("gray", "nearest") stays"""
 
 
 def most_prominent(frame: NanoFrame) -> int | None:
@@ -52,7 +44,7 @@ def most_prominent(frame: NanoFrame) -> int | None:
 
 
 def invented_name(rng: np.random.Generator, own: str, shown: Collection[str], around: str) -> str:
-    """Words that mean nothing, or one beside a known word: what the thing is, or what the picture does not show.
+    """Words that mean nothing, or known words: what the thing is, or what the picture does not show.
 
     Args:
         rng: of the draw.
@@ -60,12 +52,16 @@ def invented_name(rng: np.random.Generator, own: str, shown: Collection[str], ar
         shown: categories of the picture's things.
         around: text that the name will stand in; a word of it is not taken, as one could not tell which is meant.
     """
-    if rng.random() < _HALF_KNOWN:
-        known = own if rng.random() < _OWN else str(rng.choice(_not_shown(frozenset(shown))))
-        parts = [invented_word(rng, 1), known]
+    if rng.random() < _KNOWN:
+        absent = _not_shown(frozenset(shown))
+        parts = [str(rng.choice(absent))]
+        if rng.random() < _OWN:
+            parts = [invented_word(rng, 1), own]
+        elif rng.random() >= _ALONE:
+            parts.insert(0, str(rng.choice(absent)) if rng.random() < _BOTH else invented_word(rng, 1))
         if rng.random() >= _KNOWN_LAST:
             parts.reverse()
-        if known.lower() not in around.lower():
+        if len(set(parts)) == len(parts) and not any(part.lower() in around.lower() for part in parts):
             return " ".join(parts)
     return invented_word(rng)
 
@@ -90,7 +86,12 @@ def call_by_invented_name(
     around = re.sub("|".join(map(re.escape, renamed)), "", text)
     category = dict(zip(frame.ids, frame.categories, strict=True))
     kinds = {name: category.get(instance, "") for name, instance in zip(names, objects, strict=True)}
-    invented = {name: invented_name(rng, kinds[name], frame.categories, around) for name in renamed}
+    invented: dict[str, str] = {}
+    for name in renamed:
+        attribute = name.removesuffix(kinds[name]) if rng.random() < _ATTRIBUTE else ""
+        invented[name] = (attribute if attribute != name else "") + invented_name(
+            rng, kinds[name], frame.categories, " ".join([around, *invented.values()])
+        )
     said = re.compile("|".join(map(re.escape, invented)))
     return {
         **question,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sdvlm.data.categories import plural
-from sdvlm.nano.invented_names import invented_word
+from sdvlm.nano.invented_words import invented_word
 
 __all__ = ["ASKING", "noisy_wording"]
 
