@@ -27,7 +27,7 @@ NANO_FLAGS ?=
 nano: setup
 	$(BIN)/sdvlm nano train $(NANO)/first --arm with-depth --keep-every 800 $(NANO_FLAGS)
 	$(BIN)/sdvlm nano train $(NANO)/second --start $(NANO)/first/with-depth/checkpoint --arm with-depth --data-seed 3000000 \
-		--shards 100 --tower-share 0.01 --tower-steps 1 --steps 5500 --keep-every 1000 $(NANO_FLAGS)
+		--shards 100 --tower-share 0.01 --tower-steps 0 --steps 5500 --keep-every 1000 $(NANO_FLAGS)
 	$(BIN)/sdvlm nano score $(NANO)/second
 
 test: setup

@@ -16,7 +16,7 @@ from sdvlm.nano.frames import NanoFrame
 from sdvlm.nano.recipe import ARMS, Recipe, continued
 from sdvlm.nano.start import TOKEN_RMS, Start, check_start, start_tokens
 from sdvlm.nano.train_language import Learner
-from sdvlm.nano.train_tower import pictures_of
+from sdvlm.nano.train_tower import pictures_of, train_tower
 from sdvlm.types import SdvlmError
 
 
@@ -73,6 +73,17 @@ def test_training_goes_on_from_the_weights_of_a_checkpoint(
         seen = learner.sight(pictures_of(frames), planes)
         plain = model.vlm.model.vision_tower(pictures_of(frames)).last_hidden_state[:, 1:]
     torch.testing.assert_close(seen, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_first_stage_of_no_steps_leaves_the_tower_as_it_is(
+    trained: Path, config: NanoConfig, tokenizer: Tokenizer, frames: list[NanoFrame], tmp_path: Path
+) -> None:
+    recipe = continued(replace(Recipe(tower_steps=0), config=config), str(trained))
+    train_tower(recipe, tmp_path / "tower.safetensors", frames, tokenizer)
+    sight = Learner(recipe, tokenizer, 1).sight
+    sight.load(tmp_path / "tower.safetensors")
+    for name, value in DepthVLM.from_pretrained(trained).vlm.model.vision_tower.state_dict().items():
+        assert torch.equal(sight.tower.state_dict()[name], value), name
 
 
 def test_a_fusion_of_another_kind_starts_afresh(trained: Path, config: NanoConfig, tokenizer: Tokenizer) -> None:

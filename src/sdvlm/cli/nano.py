@@ -36,7 +36,8 @@ def train(
         float | None, typer.Option(min=0.01, max=0.99, help="Share of them for the first stage.", show_default=False)
     ] = None,
     tower_steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the first stage.", show_default=False)
+        int | None,
+        typer.Option(min=0, help="Steps of the first stage; 0 with --start: its tower stays.", show_default=False),
     ] = None,
     naming_steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of the second stage.", show_default=False)

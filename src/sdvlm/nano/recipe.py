@@ -36,7 +36,7 @@ class Recipe:
     vocab_size: int = 1024
     """entries of the tokenizer"""
     tower_steps: int = 8_000
-    """optimiser steps of the first stage (dense labels)"""
+    """optimiser steps of the first stage (dense labels); none leave the tower of ``start`` as it is"""
     tower_lr: float = 1e-3
     """peak learning rate of the first stage"""
     tower_batch: int = 16
