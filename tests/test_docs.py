@@ -1,6 +1,7 @@
 """What the documents promise: their code runs, their links lead somewhere, their commands exist."""
 
 import io
+import json
 import re
 import runpy
 from contextlib import redirect_stdout
@@ -37,6 +38,20 @@ def test_the_python_of_the_readme_runs_and_answers():
 def test_every_example_runs(example, capsys):
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out.strip()
+
+
+def test_the_readme_quotes_what_was_measured_of_nano():
+    scores = json.loads(text_of(ROOT / "benchmarks" / "results" / "nano-scores.json"))
+    rows = {"nano, with depth": "with depth", "nano, depth withheld": "depth withheld"}
+    rows |= {"nano, with another picture's depth": "another picture's depth"}
+    rows |= {"best constant answer to each kind of question": "constant"}
+    text = text_of(ROOT / "README.md")
+    for said, row in rows.items():
+        quoted = re.search(rf"^\| {said} \| (\d+) \| (\d*) ?\|$", text, re.M)
+        assert quoted, said
+        for exam, number in zip(("rooms", "scaled rooms"), quoted.groups(), strict=True):
+            if number:
+                assert int(number) == round(100 * scores["rows"][exam][row]["macro"]["rate"]), (said, exam)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -38,7 +38,7 @@ def make_data(recipe: Recipe, out: Path, workers: int) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"shard-{index:05d}.safetensors" for index in range(recipe.shards)]
     missing = [(path, recipe.data_seed + index) for index, path in enumerate(paths) if not path.exists()]
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:  # a fork may inherit a held lock
         for path in pool.map(partial(_make_shard, recipe), missing):
             log.info("made %s", path.name)
     return paths
