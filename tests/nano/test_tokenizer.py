@@ -12,8 +12,8 @@ def test_every_digit_is_a_token_of_its_own(tokenizer: Tokenizer) -> None:
     assert [piece for piece in pieces if any(c.isdigit() for c in piece)] == list("1284305")
 
 
-@given(st.text(max_size=40))
-def test_any_text_survives_the_round_trip(text: str) -> None:
+@given(st.text(max_size=40).filter(lambda text: not any(mark in text for mark in SPECIAL_TOKENS)))
+def test_any_text_without_its_marks_survives_the_round_trip(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER.encode(text).ids) == text
 
 

@@ -100,7 +100,7 @@ def train_nano(recipe: Recipe, out: Path, arms: Sequence[str], workers: int = 1)
     paths = make_data(recipe, out / "data", workers)
     if not arms:
         return []
-    cut = round(recipe.tower_share * len(paths))
+    cut = min(max(1, round(recipe.tower_share * len(paths))), len(paths) - 1)  # some for each
     recipes = {name: ARMS[name](recipe) for name in arms}
     seeing = {arm.config.early: arm for arm in recipes.values()}
     missing = [arm for early, arm in seeing.items() if not _tower_path(out, early).exists()]
