@@ -15,7 +15,7 @@ from sdvlm.nano import NANO_FOLDER
 
 SMALL = ["--scenes", 30, "--frames", 2, "--size", "160x120", "--seed", 5]
 SHORT_ANSWERS = ["--set", "questions.phrasing=core", "--set", "questions.answer_style=short", "--reasoning", 0]
-FORGOTTEN = 0.6
+FORGOTTEN = 1.0
 """noise in the language model's matrices, in standard deviations of each: nano then has something to learn in a minute,
 however well it was trained"""
 SHORT_RUN = {
